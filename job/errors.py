@@ -1,0 +1,70 @@
+"""The errors a user can meet, each with its exit code and a cure.
+
+::
+
+    JobError                  70  a defect of ours
+    ├── SettingsError         64  wrong settings or usage; nothing was started
+    ├── DataError             65  bad input data
+    │   └── QualityError      65  a quality gate refused the result
+    ├── ConflictError         73  another plan owns this place
+    ├── TemporaryError        75  run again to resume
+    ├── BudgetError           76  budget reached; committed work is kept
+    └── AccessError           77  permission or credentials
+"""
+
+
+class JobError(Exception):
+    """Base of all errors that end the job in one readable line.
+
+    ``problem`` names the value and the limit, ``cure`` the way out; both are single sentences.
+    """
+
+    exit_code = 70
+
+    def __init__(self, problem: str, cure: str = "") -> None:
+        super().__init__(problem, cure)   # both, or a worker could not send the error home
+        self.problem = problem
+        self.cure = cure
+
+    def __str__(self) -> str:
+        return f"{self.problem} → {self.cure}" if self.cure else self.problem
+
+
+class SettingsError(JobError):
+    """A setting or flag is wrong; nothing was started."""
+
+    exit_code = 64
+
+
+class DataError(JobError):
+    """The input data cannot be used."""
+
+    exit_code = 65
+
+
+class QualityError(DataError):
+    """A quality gate refused the result."""
+
+
+class ConflictError(JobError):
+    """Another plan owns this place in the store."""
+
+    exit_code = 73
+
+
+class TemporaryError(JobError):
+    """A passing failure or a preemption: the same command resumes."""
+
+    exit_code = 75
+
+
+class BudgetError(JobError):
+    """The budget is reached; committed work is kept."""
+
+    exit_code = 76
+
+
+class AccessError(JobError):
+    """Permission or credentials are missing."""
+
+    exit_code = 77

@@ -1,0 +1,290 @@
+"""The nouns. Frozen and slotted; a later room makes a new noun instead of filling in an old one.
+
+What can be numerous (real images, samples, scores, decisions) travels as Arrow columns with the schemas below,
+never as one object per image. A plan holds ranges; workers compute the specs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+
+from job.errors import DataError
+
+SYNTHETIC_PREFIX = "syn-"   # the id of every sample begins so, and no real id may
+
+INDEX_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("label", pa.int32()),
+        ("digest", pa.string()),      # sha256 of the decoded RGB pixels
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("locator", pa.string()),     # where the source finds it again
+        ("published", pa.string()),   # train, val, test, or empty where nothing was published
+        ("group", pa.string()),       # images of one group stay on one side; empty: alone
+    ]
+)
+SPLIT_SCHEMA = pa.schema([*INDEX_SCHEMA, ("part", pa.string()), ("reason", pa.string())])
+DECISION_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("unit", pa.string()),
+        ("class_key", pa.string()),
+        ("index", pa.int64()),
+        ("state", pa.string()),       # kept, rejected, failed, unused
+        ("reason", pa.string()),
+        ("score", pa.float32()),      # the value that the rule looked at; null without one
+    ]
+)
+PARTS = ("train", "val", "test", "aside")
+STATES = ("kept", "rejected", "failed", "unused")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A real file that cannot be used, and why."""
+
+    item: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RealIndex:
+    """All usable real images of one source: ``table`` follows ``INDEX_SCHEMA``; no pixels.
+
+    Raises ``DataError`` if an id could be taken for a synthetic one, or occurs twice.
+    """
+
+    classes: tuple[str, ...]
+    table: pa.Table
+    refused: tuple[Refusal, ...]
+
+    def __post_init__(self) -> None:
+        ids = self.table["id"].to_pylist()
+        refuse_synthetic(ids)
+        if len(set(ids)) != len(ids):
+            raise DataError("the real source gives the same id twice", "make file names unique")
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Which real image belongs to which part: ``table`` follows ``SPLIT_SCHEMA``. Strictly real.
+
+    Raises ``DataError`` on a synthetic id or an unknown part.
+    """
+
+    classes: tuple[str, ...]
+    table: pa.Table
+
+    def __post_init__(self) -> None:
+        refuse_synthetic(self.table["id"].to_pylist())
+        strangers = set(self.table["part"].to_pylist()) - set(PARTS)
+        if strangers:
+            raise DataError(f"unknown part {sorted(strangers)[0]!r} in the split", f"use one of {', '.join(PARTS)}")
+
+    def part(self, name: str) -> pa.Table:
+        """Rows of one part, in the order of the index."""
+        return self.table.filter(pa.compute.equal(self.table["part"], name))
+
+
+def refuse_synthetic(ids: Sequence[str]) -> None:
+    """Raise ``DataError`` if an id is a sample's: validation and test are real, always."""
+    for one in ids:
+        if one.startswith(SYNTHETIC_PREFIX):
+            raise DataError(f"{one!r} is the id of a synthetic sample and cannot stand among real images",
+                            "keep generated images out of the real source")
+
+
+@dataclass(frozen=True, slots=True)
+class ClassWords:
+    """A class and the words that a prompt may use for it."""
+
+    label: int
+    name: str
+    description: str   # replaces the name in prompts where the name is ambiguous; empty: the name
+    key: str           # slug and short hash of the words; names the class in the store
+
+    @property
+    def words(self) -> str:
+        return self.description or self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that decides what a sample looks like, class words apart. ``id`` is its hash."""
+
+    id: str
+    generator: str
+    options: str               # canonical JSON of the plug's identity options
+    weights: str               # digest of the weights; "none" where there are none
+    templates: tuple[str, ...]
+    size_px: int
+    encoding: str              # png or jpeg
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """An aligned index range of one class: shard and commit at once. Always generated whole."""
+
+    class_key: str
+    label: int
+    lo: int
+    hi: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.class_key}-{self.lo:09d}-{self.hi:09d}"
+
+
+@dataclass(frozen=True, slots=True)
+class SampleSpec:
+    """One synthetic image to be drawn. A redraw changes ``redraw`` and ``seed``, never the id."""
+
+    id: str
+    words: ClassWords
+    prompt: str
+    index: int
+    redraw: int
+    seed: int
+    size_px: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A drawn image: uint8, HWC, RGB."""
+
+    spec: SampleSpec
+    pixels_HWC: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A spec that never became an image, and why."""
+
+    spec: SampleSpec
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a generator's images come from; written beside every image."""
+
+    model: str
+    revision: str
+    licence: str
+    depth: int                   # 1: trained on real images only; n+1: trained on samples of depth n
+    ancestry: tuple[str, ...]    # weights digests, oldest first
+
+
+@dataclass(frozen=True, slots=True)
+class ClassTake:
+    """What a mix takes of one class: the set bits of ``bitmap`` (numpy.packbits order) over indices [0, hi)."""
+
+    words: ClassWords
+    hi: int
+    bitmap: bytes
+    count: int
+
+    def indices(self) -> np.ndarray:
+        """Ascending sample indices."""
+        bits = np.unpackbits(np.frombuffer(self.bitmap, dtype=np.uint8), count=self.hi)
+        return np.flatnonzero(bits)
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """A training set at one α: real ids, and synthetic ranges. Nothing else ever reaches a trial's training."""
+
+    alpha: float
+    realised_alpha: float
+    real_ids: tuple[str, ...]
+    synthetic: tuple[ClassTake, ...]
+
+    @property
+    def n_real(self) -> int:
+        return len(self.real_ids)
+
+    @property
+    def n_synthetic(self) -> int:
+        return sum(take.count for take in self.synthetic)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One arm to be fitted: a mix, the seeds trained inside it, and the real part that judges it."""
+
+    id: str
+    mix: Mix
+    seeds: tuple[int, ...]
+    judged_on: str               # val or test
+
+
+@dataclass(frozen=True, slots=True)
+class TrialResult:
+    """What a trial measured on strictly real images.
+
+    ``correct_SN``: uint8, one row per seed, one column per judged image in the order of the split.
+    ``train_loss_S``, ``late_gain_S``: mean loss over the last tenth of the steps, and how much it still fell there.
+    """
+
+    trial: str
+    alpha: float
+    realised_alpha: float
+    n_real: int
+    n_synthetic: int
+    samples_seen: int
+    seeds: tuple[int, ...]
+    judged_on: str
+    correct_SN: np.ndarray
+    train_loss_S: tuple[float, ...]
+    late_gain_S: tuple[float, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A paired difference of accuracies with its 95 % interval over seeds and images (fractions, not points)."""
+
+    mean: float
+    low: float
+    high: float
+    standard_error: float
+    df: float
+    n_images: int
+    n_seeds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The candidate that validation chose, before the locked test was looked at."""
+
+    candidate: float
+    val_accuracy: float
+    val_gain: float              # over α = 0 on validation: optimistic, it was the best of several
+    one_se_alpha: float          # smallest α within one paired standard error of the candidate: an annotation
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """helped, hurt, or no detectable difference; ``alpha_star`` is 0 unless it helped."""
+
+    word: str
+    alpha_star: float
+    gain: Interval
+    smallest_detectable: float   # at 80 % power, same seeds and images
+    would_decide: str            # what n or S would decide, in words; empty where decided
+
+
+@dataclass(frozen=True, slots=True)
+class CostLine:
+    """Seconds of one kind in one room, and what they cost (None without a price)."""
+
+    room: str
+    kind: str
+    seconds: float
+    gpu: bool
+    cost: float | None
