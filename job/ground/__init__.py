@@ -1,0 +1,1 @@
+"""The ground floor that every room stands on: store, layout, shards, lineage, cost."""

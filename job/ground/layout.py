@@ -1,0 +1,80 @@
+"""Where things live below the root: pure key arithmetic, no I/O. The tree is drawn in docs/architecture.md."""
+
+from job.records import Unit
+
+
+def recipe_json(recipe: str) -> str:
+    return f"synthetic/{recipe}/recipe.json"
+
+
+def commits(recipe: str) -> str:
+    return f"synthetic/{recipe}/commits/"
+
+
+def commit(recipe: str, unit: Unit) -> str:
+    return f"{commits(recipe)}{unit.name}.json"
+
+
+def shard(recipe: str, unit: Unit, sha256: str) -> str:
+    return f"synthetic/{recipe}/data/{unit.name}-{sha256}.parquet"
+
+
+def scores(metric: str, recipe: str, unit_name: str) -> str:
+    """``metric`` is the digest of metric, options, extractor and reference."""
+    return f"scores/{metric}/{recipe}/{unit_name}.parquet"
+
+
+def dataset_json(dataset: str) -> str:
+    return f"{dataset}/dataset.json"
+
+
+def edition(dataset: str, name: str) -> str:
+    return f"{dataset}/editions/{name}.json"
+
+
+def submission(dataset: str, name: str) -> str:
+    return f"{dataset}/submissions/{name}.json"
+
+
+class Run:
+    """Keys of one run."""
+
+    def __init__(self, dataset: str, run: str) -> None:
+        self.root = f"{dataset}/runs/{run}/"
+
+    def plan(self) -> str:
+        return f"{self.root}plan.json"
+
+    def split(self) -> str:
+        return f"{self.root}split.parquet"
+
+    def round(self, number: int) -> str:
+        return f"{self.root}rounds/{number}.json"
+
+    def filtered(self, class_key: str, decisions: str) -> str:
+        """Decisions on one class; ``decisions`` is their content id."""
+        return f"{self.root}filtered/{class_key}-{decisions}.parquet"
+
+    def filtered_index(self) -> str:
+        return f"{self.root}filtered/index.json"
+
+    def trial(self, trial: str) -> str:
+        return f"{self.root}trials/{trial}.json"
+
+    def trial_data(self, trial: str, sha256: str) -> str:
+        return f"{self.root}trials/{trial}-{sha256}.parquet"
+
+    def choices(self) -> str:
+        return f"{self.root}choices/"
+
+    def choice(self, number: int) -> str:
+        return f"{self.choices()}{number}.json"
+
+    def cost(self, process: str, sequence: int) -> str:
+        return f"{self.root}cost/{process}/{sequence}.json"
+
+    def report(self, name: str) -> str:
+        return f"{self.root}report/{name}"
+
+    def done(self) -> str:
+        return f"{self.root}done.json"

@@ -1,0 +1,50 @@
+"""Names to plugs: looks a name up in a table and checks its options, importing nothing heavier than the plug's file."""
+
+import importlib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from job.errors import SettingsError
+from job.ground.lineage import canonical
+
+
+def find(table: Mapping[str, str], name: str, setting: str) -> Any:
+    """The plug class that ``table`` knows by ``name``; ``setting`` is the name that chose it.
+
+    Raises ``SettingsError`` naming the known plugs.
+    """
+    if name not in table:
+        near = get_close_matches(name, table, n=1)
+        cure = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(table))}"
+        raise SettingsError(f"{setting}={name!r} names no plug", cure)
+    module, _, attribute = table[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def options(plug: Any, values: Mapping[str, Any] | str, setting: str) -> BaseModel:
+    """The plug's own ``Options``, checked. ``values`` may be canonical JSON from a plan.
+
+    Raises ``SettingsError`` naming the option, its value and its limit.
+    """
+    try:
+        if isinstance(values, str):
+            return plug.Options.model_validate_json(values)
+        return plug.Options.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = "__".join([setting, *(str(part).upper() for part in first["loc"])])
+        known = ", ".join(plug.Options.model_fields) or "none"
+        raise SettingsError(f"{where}={first['input']!r}: {first['msg']}", f"options here: {known}") from None
+
+
+def identity(chosen: BaseModel) -> str:
+    """Canonical JSON of the options that are part of an identity."""
+    free = {
+        name
+        for name, field in type(chosen).model_fields.items()
+        if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("identity") is False
+    }
+    return canonical(chosen.model_dump(mode="json", exclude=free))

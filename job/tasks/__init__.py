@@ -1,0 +1,45 @@
+"""Plugs. A task says what is learned and what counts as right; the sweep knows nothing of classes.
+
+One file and one line in ``TASKS``.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+import numpy as np
+from pydantic import BaseModel
+
+if TYPE_CHECKING:
+    import torch
+
+TASKS: Mapping[str, str] = {
+    "classification": "job.tasks.classification:Classification",
+}
+
+
+class Task(Protocol):
+    """A model, a loss, and per-image correctness. All tensors of a batch are on one device."""
+
+    Options: ClassVar[type[BaseModel]]
+    label: ClassVar[str]        # the label kind it learns from
+    score_name: ClassVar[str]   # what the mean of ``correct`` is called in the report
+
+    def __init__(self, options: BaseModel, *, classes: int, size_px: int) -> None: ...
+
+    def build(self) -> "torch.nn.Module":
+        """A fresh model; its weights come from torch's global seed."""
+
+    def inputs(self, images_BHWC: "torch.Tensor") -> "torch.Tensor":
+        """uint8 (B, H, W, 3) to what the model takes."""
+
+    def augment(self, inputs: "torch.Tensor", generator: "torch.Generator") -> "torch.Tensor":
+        """Training-time augmentation on the device, from the given generator alone."""
+
+    def loss(self, outputs: "torch.Tensor", targets: "torch.Tensor") -> "torch.Tensor":
+        """Mean loss of a batch, a scalar."""
+
+    def correct(self, outputs: "torch.Tensor", targets: "torch.Tensor") -> "torch.Tensor":
+        """uint8 (B,): 1 where the image counts as right."""
+
+    def groups(self, targets: np.ndarray) -> np.ndarray:
+        """int (N,): the row of the per-class table that an image belongs to."""
