@@ -12,6 +12,8 @@
     └── AccessError           77  permission or credentials
 """
 
+import re
+
 
 class JobError(Exception):
     """Base of all errors that end the job in one readable line.
@@ -68,3 +70,9 @@ class AccessError(JobError):
     """Permission or credentials are missing."""
 
     exit_code = 77
+
+
+def redact(text: str) -> str:
+    """``text`` with user parts of URLs and signed queries hidden."""
+    text = re.sub(r"(\w+://)[^/@\s'\"]+@", r"\1***@", text)
+    return re.sub(r"(\w+://[^\s?'\"]+)\?[^\s'\"]+", r"\1?***", text)

@@ -1,0 +1,269 @@
+"""The environment, read once: prefix ``SALTWORKS_``, nested by ``__``, the same names as flags.
+
+The only reader of ``os.environ``. Every field is described and bounded where it stands, and marked as identity (it
+decides what comes out, so it is hashed into the run's id) or free (it decides only where, how fast and how loud).
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, CliSettingsSource, EnvSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as SourceError
+
+from job.errors import SettingsError, redact
+
+PREFIX = "SALTWORKS_"
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+
+
+def identity(default: Any, description: str, **bounds: Any) -> Any:
+    """A field that decides what comes out."""
+    return Field(default, description=description, json_schema_extra={"identity": True}, **bounds)
+
+
+def free(default: Any, description: str, **bounds: Any) -> Any:
+    """A field that decides only where, how fast and how loud."""
+    return Field(default, description=description, json_schema_extra={"identity": False}, **bounds)
+
+
+def _comma_list(value: Any) -> Any:
+    """``0,.25,.5`` is as good as JSON for a list."""
+    return [part.strip() for part in value.strip("[]").split(",")] if isinstance(value, str) else value
+
+
+class _Lenient:
+    """Hands a value that is no JSON to the model as it is, so that the complaint names value and limit."""
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+
+
+class _Environment(_Lenient, EnvSettingsSource):
+    pass
+
+
+class _Flags(_Lenient, CliSettingsSource[Any]):
+    pass
+
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Real(Group):
+    name: str = identity("digits", "source of the real images")
+    options: dict[str, JsonValue] = identity({}, "options of that source, as JSON or one by one")
+    refused_share: Fraction = free(0.01, "share of unusable real files that is tolerated")
+
+
+class SplitGroup(Group):
+    val_share: Annotated[float, Field(gt=0, lt=0.9)] = identity(0.2, "share for validation, where none is published")
+    test_share: Annotated[float, Field(gt=0, lt=0.9)] = identity(0.2, "share for the locked test, where none is published")
+    train_cap: int | None = identity(None, "most real training images per class; the rest is set aside", ge=1)
+
+
+class GeneratorGroup(Group):
+    name: str = identity("text_to_image", "what draws the images")
+    options: dict[str, JsonValue] = identity({}, "options of that generator, as JSON or one by one")
+    templates: tuple[str, ...] = identity(
+        ("a photo of a {name}",), "prompts in rotation, a JSON list; {name} is the class", min_length=1
+    )
+    descriptions: dict[str, str] = identity({}, "words that stand for ambiguous class names in prompts: JSON, name to words")
+    size_px: int = identity(32, "height and width of a drawn image", ge=8, le=4096)
+    seed: int = identity(0, "base seed of all samples", ge=0)
+    images_per_class: Literal["auto"] | Annotated[int, Field(ge=0)] = identity(
+        "auto", "kept images per class; auto is what the largest alpha needs"
+    )
+    unit_size: Literal["auto"] | Annotated[int, Field(ge=1, le=65536)] = identity(
+        "auto", "samples per shard and commit; auto is at most 256 and gives a class at least two units"
+    )
+    batch_size: int = free(40, "images drawn at once, at most; the largest divisor of the unit below it is used", ge=1, le=4096)
+    failed_share: Fraction = free(0.05, "share of samples that may fail to become images")
+    actors: Literal["auto"] | Annotated[int, Field(ge=1)] = free("auto", "processes that draw; auto is what the cluster holds")
+    cpus_per_actor: float = free(1, "CPUs of each", gt=0)
+    gpus_per_actor: float = free(0, "GPUs of each; fractions share one", ge=0)
+
+
+class MeasureGroup(Group):
+    metrics: dict[str, dict[str, JsonValue]] = identity({"clipscore": {}}, "metrics per image and their options, as JSON")
+
+
+class FilterGroup(Group):
+    kind: Literal["none", "threshold", "quota"] = identity(
+        "threshold", "keep all, those at or above the minimum, or the best of each class up to its quota"
+    )
+    score: str = identity("clipscore.margin", "the score that decides", pattern=r"^[a-z0-9_]+\.[a-z0-9_]+$")
+    minimum: float = identity(0.0, "least score that is kept (threshold)")
+    oversample: float = identity(1.5, "images drawn per image kept (quota)", ge=1, le=100)
+    max_rounds: int = identity(3, "rounds of drawing until every class has its images", ge=1, le=50)
+
+
+class MixingGroup(Group):
+    allocation: Literal["proportional", "equal"] = identity("proportional", "how the synthetic images go to the classes")
+
+
+class TaskGroup(Group):
+    name: str = identity("classification", "what is learned and what counts as right")
+    options: dict[str, JsonValue] = identity({}, "options of that task, as JSON or one by one")
+
+
+class TrainGroup(Group):
+    size_px: int = identity(16, "height and width the classifier sees, real and synthetic alike", ge=8, le=1024)
+    steps: int = identity(300, "optimiser steps of every training, whatever its alpha", ge=1)
+    batch_size: int = identity(64, "images per step, always full", ge=1)
+    learning_rate: float = identity(1e-3, "Adam's peak learning rate", gt=0, le=1)
+    weight_decay: float = identity(0.0, "decoupled weight decay", ge=0, le=1)
+    threads: int = identity(1, "CPU threads of a training; more change the last digits", ge=1, le=256)
+
+
+class SweepGroup(Group):
+    alphas: Annotated[tuple[Fraction, ...], BeforeValidator(_comma_list)] = identity(
+        (0.0, 0.25, 0.5, 0.75, 0.9, 1.0), "synthetic shares to try, 0 among them"
+    )
+    seeds: int = identity(5, "trainings per alpha, judged on validation", ge=1, le=1000)
+    confirm_seeds: int = identity(10, "fresh trainings of the candidate and of alpha 0, judged on the locked test", ge=1, le=1000)
+    parallel_trials: Literal["auto"] | Annotated[int, Field(ge=1)] = free("auto", "trials side by side; auto is what fits")
+    cpus_per_trial: float = free(1, "CPUs of each trial", gt=0)
+    gpus_per_trial: float = free(0, "GPUs of each trial; fractions share one", ge=0)
+
+
+class PriceGroup(Group):
+    per_gpu_hour: float | None = free(None, "price of a GPU-hour; without it no cost is stated", ge=0)
+    per_cpu_hour: float | None = free(None, "price of a CPU-hour; without it no cost is stated", ge=0)
+    currency: str = free("USD", "currency of the prices", pattern=r"^[A-Z]{3}$")
+    source: str = free("", "who said so: stands beside every cost")
+    date: str = free("", "when they said so, as YYYY-MM-DD", pattern=r"^(\d{4}-\d{2}-\d{2})?$")
+
+
+class StorageGroup(Group):
+    retry_s: float = free(300, "seconds for which storage trouble is waited out", ge=0, le=86400)
+
+
+class Settings(BaseSettings):
+    """All that a run has; a plug's own options travel as JSON and are checked by the plug."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, env_ignore_empty=True,
+        cli_implicit_flags=True, cli_avoid_json=True,
+    )
+
+    root: str = free("demo-output", "folder or bucket prefix that receives everything", min_length=1)
+    dataset: str = identity("digits", "name of the dataset", pattern=NAME)
+    edition: str | None = identity(None, "name of this refresh; default: digest of the real images", pattern=NAME)
+    submission: str | None = free(None, "name of this submission, the same for its retries; default: random", pattern=NAME)
+    progress: Literal["auto", "bars", "json"] = free("auto", "bars on a terminal, one JSON line per event elsewhere")
+    real: Real = Real()
+    split: SplitGroup = SplitGroup()
+    generator: GeneratorGroup = GeneratorGroup()
+    measure: MeasureGroup = MeasureGroup()
+    filter: FilterGroup = FilterGroup()
+    mixing: MixingGroup = MixingGroup()
+    task: TaskGroup = TaskGroup()
+    train: TrainGroup = TrainGroup()
+    sweep: SweepGroup = SweepGroup()
+    price: PriceGroup = PriceGroup()
+    storage: StorageGroup = StorageGroup()
+
+    @classmethod
+    def settings_customise_sources(cls, settings_cls: Any, **sources: Any) -> tuple[Any, ...]:
+        return (_Environment(settings_cls),)
+
+    def identity(self) -> dict[str, Any]:
+        """Every field marked identity, as plain JSON values by dotted name; dataset and edition apart."""
+        dumped = self.model_dump(mode="json")
+        chosen = {}
+        for path, field in leaves(Settings):
+            if field.json_schema_extra["identity"] and path not in (("dataset",), ("edition",)):
+                value: Any = dumped
+                for part in path:
+                    value = value[part]
+                chosen[".".join(path)] = value
+        return chosen
+
+    def printable(self) -> dict[str, Any]:
+        """All settings by environment name, fit to be shown: user parts and signed queries of URLs are hidden."""
+        return {env_name(path): _shown(_at(self, path)) for path, _ in leaves(Settings)}
+
+
+def leaves(model: type[BaseModel], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], FieldInfo]]:
+    """Every field that is no group: (path, field)."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Group):
+            yield from leaves(field.annotation, (*above, name))
+        else:
+            yield (*above, name), field
+
+
+def env_name(path: Sequence[str]) -> str:
+    """The environment name of a field."""
+    return PREFIX + "__".join(path).upper()
+
+
+def load(flags: Sequence[str] = (), environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings from flags, then environment, then defaults.
+
+    Raises ``SettingsError`` naming every wrong or unknown name, its value, its limit and the cure.
+    """
+    refuse_strangers(os.environ if environ is None else environ)
+    try:
+        source = _Flags(Settings, cli_parse_args=list(flags), cli_exit_on_error=False, cli_prog_name="python -m job")
+        return Settings(_cli_settings_source=source)
+    except ValidationError as error:
+        raise SettingsError("; ".join(map(_complaint, error.errors())), "see the settings table in README.md") from None
+    except SourceError as error:   # a flag that does not exist
+        raise SettingsError(redact(str(error)), "see the settings table in README.md") from None
+
+
+def refuse_strangers(environ: Mapping[str, str]) -> None:
+    """Raise ``SettingsError`` for names under our prefix that no setting claims: a typo must not run the default."""
+    known = {env_name(path): field for path, field in leaves(Settings)}
+    groups = {name.rpartition("__")[0] for name in known} - {""}
+    bags = tuple(f"{name}__" for name, field in known.items() if str(field.annotation).startswith("dict"))
+    strangers = sorted(
+        name for name in environ
+        if name.upper().startswith(PREFIX)
+        and name.upper() not in known
+        and name.upper() not in groups
+        and not name.upper().startswith(bags)
+    )
+    if strangers:
+        near = get_close_matches(strangers[0].upper(), known, n=1)
+        hint = f"did you mean {near[0]}?" if near else "the settings table in README.md has them all"
+        raise SettingsError(f"unknown setting {', '.join(strangers)}", hint)
+
+
+def _at(settings: Settings, path: Sequence[str]) -> Any:
+    value: Any = settings
+    for part in path:
+        value = getattr(value, part)
+    return value
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Mapping):
+        return {key: _shown(one) for key, one in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _complaint(error: Any) -> str:
+    """One wrong value: its environment name, the value, and the limit."""
+    path = tuple(str(part) for part in error["loc"])
+    field = next((field for known, field in leaves(Settings) if known == path[: len(known)]), None)
+    name = env_name([part for part in path if re.match(r"^[a-z0-9_]+$", part) and not part.isdigit()][:2])
+    if field is None:
+        return f"unknown setting {env_name(path)}"
+    return f"{name}={_shown(error['input'])!r}: {error['msg']} ({field.description})"
