@@ -8,7 +8,6 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from job.records import SYNTHETIC_PREFIX, ClassWords, Mix, Recipe, SampleSpec, Unit
@@ -76,8 +75,3 @@ def mix_id(mix: Mix, recipe_id: str) -> str:
     """Id of a training set: the real ids, and per class the taken indices of one recipe."""
     takes = [(take.words.key, take.hi, sha256(take.bitmap)) for take in mix.synthetic if take.count]
     return content_id("mix", mix.real_ids, recipe_id if takes else "", takes)
-
-
-def plain(noun: Any) -> Any:
-    """A noun as plain JSON values (tuples become lists)."""
-    return json.loads(json.dumps(asdict(noun)))

@@ -9,7 +9,8 @@ Storage trouble is waited out with jitter, for ``retry_s`` seconds of wall clock
 import errno
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,6 +43,11 @@ class Store:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+
+    @property
+    def shown(self) -> str:
+        """The URL, fit to be printed."""
+        return redact(self.url)
 
     @property
     def _fs(self) -> Any:
@@ -105,21 +111,22 @@ class Store:
             return self.read(key) == data
         return True
 
+    def replace(self, key: str, data: bytes) -> None:
+        """Make or overwrite an object, whole or not at all. For what can be made again at any time, such as a report."""
+        path = self._path(key)
+        put = self._replace_file if self.scheme == "file" else self._fs.pipe_file
+        self._persist(lambda: put(path, data), key)
+
     def _create_object(self, path: str, data: bytes) -> None:
         self._fs.pipe_file(path, data, mode="create")
 
     def _create_file(self, path: str, data: bytes) -> None:
-        folder, _, name = path.rpartition("/")
-        os.makedirs(folder, exist_ok=True)
-        temporary = f"{folder}/.tmp-{uuid.uuid4().hex}-{name[:40]}"
-        try:
-            with open(temporary, "xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+        with _temporary(path, data) as temporary:
             os.link(temporary, path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+
+    def _replace_file(self, path: str, data: bytes) -> None:
+        with _temporary(path, data) as temporary:
+            os.replace(temporary, path)
 
     def _persist(self, action: Callable[[], T], key: str) -> T:
         """Do it, waiting out passing trouble; translate what lasts into our own errors."""
@@ -144,6 +151,22 @@ class Store:
             if _passing(error):
                 raise TemporaryError(f"storage trouble at {where}: {redact(str(error))}", "run again to resume") from error
             raise
+
+
+@contextmanager
+def _temporary(path: str, data: bytes) -> Iterator[str]:
+    """A whole, synced file beside ``path``, gone afterwards unless it was renamed."""
+    folder, _, name = path.rpartition("/")
+    os.makedirs(folder, exist_ok=True)
+    temporary = f"{folder}/.tmp-{uuid.uuid4().hex}-{name[:40]}"
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield temporary
+    finally:
+        Path(temporary).unlink(missing_ok=True)
 
 
 def _credentials(error: BaseException) -> bool:

@@ -1,0 +1,131 @@
+"""EDGE. Which run is this? Finds the run of a known submission or edition, or plans a new one and freezes it.
+
+A known submission or edition is answered by two small reads, without looking at the data again. Conflicts end in 73
+and name what differs.
+"""
+
+import io
+import json
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from job import mixing, plan
+from job.errors import ConflictError, DataError, SettingsError
+from job.ground import layout, lineage, shards, weights
+from job.ground.store import ReadOnlyFolder, Store
+from job.records import Split
+from job.runplan import RunPlan, from_plain, plain
+from job.settings import Settings, env_name
+
+
+def read(store: Store, dataset: str, run: str) -> tuple[RunPlan, Split]:
+    """A frozen plan and its split. Raises ``DataError`` if there is no such run."""
+    keys = layout.Run(dataset, run)
+    try:
+        planned = from_plain(RunPlan, json.loads(store.read(keys.plan())))
+        table = pq.read_table(io.BytesIO(store.read(keys.split())))
+    except KeyError as missing:
+        raise DataError(f"there is no {missing.args[0]} below {store.shown}", "run the job with these settings first") from None
+    return planned, Split(tuple(words.name for words in planned.classes), table)
+
+
+def known(store: Store, settings: Settings, chosen: plan.ChosenPlugs) -> tuple[RunPlan, Split] | None:
+    """The run that this submission or edition has already planned, or None.
+
+    Raises ``ConflictError`` if the edition was planned with other settings.
+    """
+    if settings.submission:
+        record = store.get(layout.submission(settings.dataset, settings.submission))
+        if record:
+            return read(store, settings.dataset, json.loads(record)["run"])
+    if settings.edition:
+        record = store.get(layout.edition(settings.dataset, settings.edition))
+        if record:
+            frozen = json.loads(record)
+            _refuse_difference(settings.edition, frozen["identity"], plan.identity(settings, chosen))
+            return read(store, settings.dataset, frozen["run"])
+    return None
+
+
+def draft(store: Store, settings: Settings, chosen: plan.ChosenPlugs) -> tuple[RunPlan, Split]:
+    """Index the real images and decide everything; reads only. The index keeps no pixels."""
+    source = chosen.source.plug(chosen.source.options, ReadOnlyFolder)
+    index = source.index()
+    plan.check_refused(index, settings.real.refused_share)
+    split = plan.split(index, settings.split)
+    alphas = mixing.sweep_alphas(settings.sweep.alphas)
+    need = mixing.needed(alphas, plan.counts(split, "train"), settings.mixing.allocation)
+    wanted = settings.generator.images_per_class
+    quotas = need if wanted == "auto" else (int(wanted),) * len(need)
+    mixing.check_supply(need, quotas, index.classes)
+    generator = chosen.generator.plug(chosen.generator.options)
+    _, digest = weights.fetch(generator.location(), generator.revision(), ReadOnlyFolder)
+    metric_weights = {}
+    for name, one in chosen.metrics.items():
+        metric = one.plug(one.options, index.classes)
+        _, metric_weights[name] = weights.fetch(metric.location(), metric.revision(), ReadOnlyFolder)
+    edition = settings.edition or plan.index_digest(index)
+
+    def make(unit_size: int | None) -> RunPlan:
+        return plan.make(settings, chosen, split, edition, weights=digest, metric_weights=metric_weights,
+                         alphas=alphas, quotas=quotas, unit_size=unit_size)
+
+    planned = make(None)
+    fixed = store.get(layout.recipe_json(planned.recipe.id))   # an earlier run of the recipe fixed the unit size
+    if fixed:
+        planned = make(json.loads(fixed)["unit_size"])
+    return planned, split
+
+
+def freeze(store: Store, settings: Settings, chosen: plan.ChosenPlugs, planned: RunPlan, split: Split) -> tuple[RunPlan, Split]:
+    """Write the plan down, create-only, and return what is frozen: ours, or that of whoever was first.
+
+    Raises ``ConflictError`` for a dataset of other classes or task, or an edition planned with other settings.
+    """
+    keys = layout.Run(planned.dataset, planned.run)
+    dataset = {"classes": list(split.classes), "task": planned.task}
+    _agree(store, layout.dataset_json(planned.dataset), dataset,
+           f"dataset {planned.dataset!r}", f"set {env_name(('dataset',))} to another name")
+    recipe = {**plain(planned.recipe), "unit_size": planned.unit_size}
+    _agree(store, layout.recipe_json(planned.recipe.id), recipe, "the recipe", "run again: another run has just fixed its units")
+    store.create(keys.split(), shards.table_bytes(split.table))
+    store.create(keys.plan(), json.dumps(plain(planned), indent=1, sort_keys=True).encode())
+    identity = plan.identity(settings, chosen)
+    if settings.edition:
+        record = lineage.canonical({"run": planned.run, "identity": identity}).encode()
+        if not store.create(layout.edition(planned.dataset, settings.edition), record):
+            frozen = json.loads(store.read(layout.edition(planned.dataset, settings.edition)))
+            _refuse_difference(settings.edition, frozen["identity"], identity)
+    submission = settings.submission or uuid.uuid4().hex
+    store.create(layout.submission(planned.dataset, submission), lineage.canonical({"run": planned.run}).encode())
+    return read(store, planned.dataset, planned.run)
+
+
+def open_store(settings: Settings) -> Store:
+    """The store at the root. Raises ``SettingsError`` for memory://, which lives in one process only."""
+    store = Store(settings.root, settings.storage.retry_s)
+    if store.scheme == "memory":
+        raise SettingsError(f"{env_name(('root',))}={settings.root!r} lives in one process and would be lost",
+                            "use a folder or a bucket")
+    return store
+
+
+def _agree(store: Store, key: str, record: Mapping[str, Any], what: str, cure: str) -> None:
+    """Create the record, or make sure that the one which is there says the same."""
+    if not store.create(key, lineage.canonical(record).encode()):
+        there = json.loads(store.read(key))
+        raise ConflictError(f"{what} exists with other {_difference(there, record)}", cure)
+
+
+def _refuse_difference(edition: str, there: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
+    if there != ours:
+        raise ConflictError(f"edition {edition!r} was planned with other settings: {_difference(there, ours)}",
+                            f"set {env_name(('edition',))} to a new name, or put the settings back")
+
+
+def _difference(there: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
+    names = sorted(name for name in {*there, *ours} if there.get(name) != ours.get(name))
+    return "; ".join(f"{name}: {there.get(name)!r} there, {ours.get(name)!r} now" for name in names)

@@ -1,0 +1,252 @@
+"""COLD. All that can be decided before a GPU is rented: split, recipe, units, α grid × seeds, price.
+
+Knows no ray, no torch, no I/O: what must be read (index, weights digest) is handed in, so every decision here is
+tested in milliseconds. Nothing after this room sees the settings.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+from pydantic import BaseModel
+
+from job import plugs
+from job.errors import DataError, SettingsError
+from job.generators import GENERATORS
+from job.ground import lineage, pixels
+from job.metrics import SAMPLE_METRICS
+from job.real import SOURCES
+from job.records import SPLIT_SCHEMA, ClassWords, RealIndex, Refusal, Split, Unit
+from job.runplan import FilterPlan, MetricPlan, Price, RunPlan, Schedule
+from job.settings import Settings, SplitGroup, env_name
+from job.tasks import TASKS
+
+LARGEST_UNIT = 256   # samples; one to two GPU-minutes of a text-to-image model
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A plug class and its checked options."""
+
+    plug: Any
+    options: BaseModel
+
+    @property
+    def identity(self) -> str:
+        return plugs.identity(self.options)
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenPlugs:
+    """Every plug that the settings name."""
+
+    source: Chosen
+    generator: Chosen
+    task: Chosen
+    metrics: Mapping[str, Chosen]
+
+
+def choose_plugs(settings: Settings) -> ChosenPlugs:
+    """Find the named plugs and check their options. Raises ``SettingsError`` naming the setting and the cure."""
+    def one(table: Mapping[str, str], name: str, values: Mapping[str, Any], group: str) -> Chosen:
+        plug = plugs.find(table, name, env_name((group, "name")))
+        return Chosen(plug, plugs.options(plug, values, env_name((group, "options"))))
+
+    generator = one(GENERATORS, settings.generator.name, settings.generator.options, "generator")
+    task = one(TASKS, settings.task.name, settings.task.options, "task")
+    if task.plug.label not in generator.plug.carries:
+        able = sorted(name for name in GENERATORS if task.plug.label in plugs.find(GENERATORS, name, "").carries)
+        raise SettingsError(
+            f"generator {settings.generator.name!r} cannot promise {task.plug.label} labels for task {settings.task.name!r}",
+            f"these can: {', '.join(able)}",
+        )
+    metrics = {}
+    for name, values in settings.measure.metrics.items():
+        plug = plugs.find(SAMPLE_METRICS, name, env_name(("measure", "metrics")))
+        metrics[name] = Chosen(plug, plugs.options(plug, values, f"{env_name(('measure', 'metrics'))}__{name.upper()}"))
+    _check_filter(settings, metrics)
+    return ChosenPlugs(one(SOURCES, settings.real.name, settings.real.options, "real"), generator, task, metrics)
+
+
+def _check_filter(settings: Settings, metrics: Mapping[str, Chosen]) -> None:
+    known = [f"{name}.{column}" for name, chosen in metrics.items() for column in chosen.plug.columns]
+    if settings.filter.kind != "none" and settings.filter.score not in known:
+        raise SettingsError(
+            f"{env_name(('filter', 'score'))}={settings.filter.score!r} is measured by no metric",
+            f"use one of {', '.join(known)}" if known else f"add a metric, or set {env_name(('filter', 'kind'))}=none",
+        )
+
+
+def check_refused(index: RealIndex, share: float) -> None:
+    """Raise ``DataError`` if more than ``share`` of the real files cannot be used, listing the first of them."""
+    bad, total = len(index.refused), index.table.num_rows + len(index.refused)
+    if bad > share * total:
+        raise DataError(
+            f"{bad} of {total} real files cannot be used, more than the share of {share:g}: {_list(index.refused)}",
+            f"mend them, or raise {env_name(('real', 'refused_share'))}",
+        )
+
+
+def _list(refused: Sequence[Refusal], most: int = 3) -> str:
+    first = "; ".join(f"{one.item}: {one.reason}" for one in refused[:most])
+    return first + (f"; and {len(refused) - most} more" if len(refused) > most else "")
+
+
+def index_digest(index: RealIndex) -> str:
+    """Digest of what the real source holds: the default edition. Order and place do not matter."""
+    columns = [index.table[name].to_pylist() for name in ("id", "label", "digest", "published", "group")]
+    return lineage.content_id("index", index.classes, sorted(zip(*columns, strict=True)))
+
+
+def split(index: RealIndex, shares: SplitGroup) -> Split:
+    """Assign every real image to train, val, test or aside.
+
+    A published part is honoured. Where none is published, a hash of group or content decides, so that copies and
+    groups fall on one side and adding files moves nobody. Exact copies of validation or test images leave train.
+    Raises ``DataError`` for a class without an image in train, validation or test.
+    """
+    rows = index.table.to_pylist()
+    published = {row["published"] for row in rows} - {""}
+    test_share = 0.0 if "test" in published else shares.test_share
+    val_share = 0.0 if "val" in published else shares.val_share
+    parts = [_part(row, published, val_share, test_share) for row in rows]
+    reasons = ["set aside by the source" if part == "aside" else "" for part in parts]
+    _remove_copies(rows, parts, reasons)
+    _cap(rows, parts, reasons, shares.train_cap)
+    for part in ("train", "val", "test"):
+        count = Counter(row["label"] for row, its in zip(rows, parts, strict=True) if its == part)
+        for label, name in enumerate(index.classes):
+            if not count[label]:
+                raise DataError(f"class {name!r} has no image in {part}", "add images of it, or publish a split")
+    table = index.table.append_column("part", pa.array(parts)).append_column("reason", pa.array(reasons))
+    return Split(index.classes, table.cast(SPLIT_SCHEMA))
+
+
+def _part(row: Mapping[str, Any], published: set[str], val_share: float, test_share: float) -> str:
+    if row["published"] and row["published"] != "train":
+        return row["published"]
+    if published and not row["published"]:
+        return "aside"
+    draw = lineage.seed_of(f"split/{row['group'] or row['digest']}") / 2**63
+    return "test" if draw < test_share else "val" if draw < test_share + val_share else "train"
+
+
+def _remove_copies(rows: Sequence[Mapping[str, Any]], parts: list[str], reasons: list[str]) -> None:
+    """Test keeps its images; val loses copies of test; train loses copies of either."""
+    seen: dict[str, str] = {}
+    for part in ("test", "val", "train"):
+        held = [number for number, its in enumerate(parts) if its == part]
+        for number in held:
+            if rows[number]["digest"] in seen:
+                parts[number], reasons[number] = "aside", f"identical to {seen[rows[number]['digest']]}"
+        if part != "train":
+            seen |= {rows[number]["digest"]: f"{rows[number]['id']} in {part}" for number in held if parts[number] == part}
+
+
+def _cap(rows: Sequence[Mapping[str, Any]], parts: list[str], reasons: list[str], cap: int | None) -> None:
+    if cap is None:
+        return
+    kept: Counter[int] = Counter()
+    train = [number for number, part in enumerate(parts) if part == "train"]
+    for number in sorted(train, key=lambda number: lineage.seed_of(f"cap/{rows[number]['digest']}")):
+        kept[rows[number]["label"]] += 1
+        if kept[rows[number]["label"]] > cap:
+            parts[number], reasons[number] = "aside", f"beyond the cap of {cap} per class"
+
+
+def counts(split: Split, part: str) -> tuple[int, ...]:
+    """Images per class in one part."""
+    count = Counter(split.part(part)["label"].to_pylist())
+    return tuple(count[label] for label in range(len(split.classes)))
+
+
+def words(classes: Sequence[str], descriptions: Mapping[str, str]) -> tuple[ClassWords, ...]:
+    """The classes with their prompt words. Raises ``SettingsError`` for a description of no class."""
+    strangers = sorted(set(descriptions) - set(classes))
+    if strangers:
+        raise SettingsError(f"{env_name(('generator', 'descriptions'))} describes {strangers[0]!r}, which is no class",
+                            f"classes: {', '.join(classes)}")
+    return tuple(lineage.class_words(label, name, descriptions.get(name, "")) for label, name in enumerate(classes))
+
+
+def identity(settings: Settings, chosen: ChosenPlugs) -> dict[str, Any]:
+    """Every setting that decides what comes out, plug options as their plug spells them."""
+    values = settings.identity()
+    values["real.options"] = chosen.source.identity
+    values["generator.options"] = chosen.generator.identity
+    values["task.options"] = chosen.task.identity
+    values["measure.metrics"] = {name: one.identity for name, one in chosen.metrics.items()}
+    return values
+
+
+def make(
+    settings: Settings, chosen: ChosenPlugs, split: Split, edition: str, *,
+    weights: str, metric_weights: Mapping[str, str], alphas: Sequence[float], quotas: Sequence[int], unit_size: int | None,
+) -> RunPlan:
+    """The whole plan. ``unit_size`` is what an earlier run of the same recipe fixed; ``quotas`` what mixing asks for.
+
+    Raises ``SettingsError`` for a template without ``{name}``.
+    """
+    gen = settings.generator
+    blind = [template for template in gen.templates if "{name}" not in template]
+    if blind:
+        raise SettingsError(f"{env_name(('generator', 'templates'))} has {blind[0]!r} without {{name}}", "put {name} into it")
+    classes = words(split.classes, gen.descriptions)
+    recipe = lineage.make_recipe(
+        generator=gen.name, options=chosen.generator.identity, weights=weights, templates=gen.templates,
+        size_px=gen.size_px, encoding=pixels.encoding_for(gen.size_px), seed=gen.seed,
+    )
+    size = unit_size or _unit_size(gen.unit_size, max(quotas))
+    metrics = tuple(
+        MetricPlan(name, lineage.canonical(one.options.model_dump(mode="json")), lineage.content_id(
+            "metric", name, one.identity, metric_weights[name], [(word.key, word.name) for word in classes]))
+        for name, one in sorted(chosen.metrics.items())
+    )
+    train = settings.train
+    run = lineage.content_id("run", settings.dataset, edition, identity(settings, chosen), recipe.id, [m.digest for m in metrics])
+    return RunPlan(
+        run=run, dataset=settings.dataset, edition=edition,
+        source=settings.real.name, source_options=lineage.canonical(chosen.source.options.model_dump(mode="json")),
+        classes=classes, n_train=counts(split, "train"), n_val=sum(counts(split, "val")), n_test=sum(counts(split, "test")),
+        n_aside=sum(counts(split, "aside")), recipe=recipe,
+        generator_options=lineage.canonical(chosen.generator.options.model_dump(mode="json")),
+        unit_size=size, batch_size=_divisor(size, gen.batch_size), quotas=tuple(quotas), failed_share=gen.failed_share,
+        metrics=metrics,
+        filter=FilterPlan(**settings.filter.model_dump()), allocation=settings.mixing.allocation, alphas=tuple(alphas),
+        task=settings.task.name, task_options=lineage.canonical(chosen.task.options.model_dump(mode="json")),
+        schedule=Schedule(train.steps, train.batch_size, train.learning_rate, train.weight_decay, train.size_px, train.threads),
+        sweep_seeds=_seeds("sweep", settings.sweep.seeds), confirm_seeds=_seeds("confirm", settings.sweep.confirm_seeds),
+        price=Price(**settings.price.model_dump()),
+    )
+
+
+def _unit_size(wanted: int | str, quota: int) -> int:
+    """Auto: at least two units for the largest class, in steps of 8, so that a refill draws little."""
+    return int(wanted) if wanted != "auto" else min(LARGEST_UNIT, max(8, math.ceil(quota / 16) * 8))
+
+
+def _divisor(size: int, most: int) -> int:
+    """The largest divisor of ``size`` up to ``most``: batches are fixed by position and never ragged."""
+    return max(divisor for divisor in range(1, min(size, most) + 1) if size % divisor == 0)
+
+
+def _seeds(purpose: str, count: int) -> tuple[int, ...]:
+    """31-bit seeds. Confirm seeds are fresh: reusing the sweep's would carry its luck into the test."""
+    return tuple(lineage.seed_of(f"{purpose}/{number}") & 0x7FFFFFFF for number in range(count))
+
+
+def units(plan: RunPlan, label: int, drawn: int, wanted: int) -> tuple[Unit, ...]:
+    """Whole units of one class from index ``drawn`` on that hold at least ``wanted`` further samples."""
+    word, size = plan.classes[label], plan.unit_size
+    count = math.ceil(wanted / size)
+    return tuple(Unit(word.key, label, drawn + number * size, drawn + (number + 1) * size) for number in range(count))
+
+
+def first_round(plan: RunPlan) -> tuple[Unit, ...]:
+    """The units that give every class its quota if nothing is rejected (or, by quota, its oversampled number)."""
+    factor = plan.filter.oversample if plan.filter.kind == "quota" else 1.0
+    wanted = [math.ceil(quota * factor) for quota in plan.quotas]
+    return tuple(unit for label, number in enumerate(wanted) for unit in units(plan, label, 0, number))

@@ -1,0 +1,35 @@
+"""EDGE. The report: ``report.json``, ``report.html``, ``mixing_sweep.png``, and the verdict in words.
+
+Everything in it is computed from stored measurements, so it can be made again at any time without a GPU.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from job.ground import layout
+from job.ground.cost import Ledger
+from job.ground.store import Store
+from job.report.assemble import Found, assemble, mean_of
+from job.report.figure import mixing_sweep
+from job.report.gallery import gallery
+from job.report.model import Report
+from job.report.page import render
+from job.runplan import RunPlan
+
+__all__ = ["Found", "mean_of", "read", "write"]
+
+
+def write(store: Store, found: Found, warnings: Sequence[str], flags: Mapping[str, str], ledger: Ledger) -> Report:
+    """Assemble and store all three. They can be made again, so they replace what was there."""
+    made = assemble(found, warnings, flags, ledger.total())
+    figure = mixing_sweep(made)
+    keys = layout.Run(found.plan.dataset, found.plan.run)
+    page = render(made, figure, gallery(store, found))
+    store.replace(keys.report("mixing_sweep.png"), figure)
+    store.replace(keys.report("report.html"), page.encode())
+    store.replace(keys.report("report.json"), made.model_dump_json(indent=1).encode())
+    return made
+
+
+def read(store: Store, planned: RunPlan) -> Report:
+    """The stored report of a finished run."""
+    return Report.model_validate_json(store.read(layout.Run(planned.dataset, planned.run).report("report.json")))

@@ -1,0 +1,150 @@
+"""From measurements to the ``Report``: no drawing, no decision."""
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+import job
+from job import plugs, statistics
+from job.generate import Committed
+from job.records import Choice, CostLine, Interval, Split, TrialResult, Verdict
+from job.report.model import Arm, ClassRow, Confirmed, Counts, Gain, Prices, Report, Spent
+from job.report.words import verdict_paragraph
+from job.runplan import RunPlan, plain
+from job.tasks import TASKS
+
+LIBRARIES = ("ray", "torch", "torchvision", "torchmetrics", "diffusers", "transformers", "pyarrow", "pillow", "numpy", "scikit-learn")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Everything that the rooms found out. ``decisions`` by class key; ``scores`` as ``measure.scores`` gives them."""
+
+    plan: RunPlan
+    split: Split
+    decisions: Mapping[str, pa.Table]
+    scores: pa.Table
+    committed: Sequence[Committed]
+    rounds: int
+    results: Sequence[TrialResult]
+    choice: Choice
+    looks: int
+    candidate: TrialResult
+    baseline: TrialResult
+    verdict: Verdict
+
+
+def assemble(found: Found, warnings: Sequence[str], flags: Mapping[str, str], spent: Sequence[CostLine]) -> Report:
+    """The whole report. ``flags``: class key to the reason why it lies far below its peers."""
+    plan, choice, verdict = found.plan, found.choice, found.verdict
+    arms = [_arm(one) for one in found.results]
+    classes = _classes(found, flags)
+    counts = Counts(**{name: sum(getattr(row, name) for row in classes) for name in Counts.model_fields})
+    rooms = _spent(spent)
+    costs = [one.cost for one in rooms if one.cost is not None]
+    confirmed = [_confirmed(found.baseline), _confirmed(found.candidate)]
+    score_name = plugs.find(TASKS, plan.task, "task").score_name
+    gain = _gain(verdict.gain)
+    return Report(
+        dataset=plan.dataset, run=plan.run, edition=plan.edition,
+        verdict=verdict.word, alpha_star=verdict.alpha_star, candidate=choice.candidate,
+        sentence=verdict_paragraph(
+            word=verdict.word, candidate=choice.candidate, gain=verdict.gain, baseline_accuracy=confirmed[0].test_accuracy,
+            candidate_accuracy=confirmed[1].test_accuracy, smallest_detectable=verdict.smallest_detectable,
+            would_decide=verdict.would_decide, score_name=score_name,
+        ),
+        gain=gain.mean, gain_interval=(gain.low, gain.high), gain_detail=gain,
+        smallest_detectable=verdict.smallest_detectable, would_decide=verdict.would_decide, test_looks=found.looks,
+        score_name=score_name, argmax_alpha=max(arms, key=lambda arm: (arm.val_accuracy, -arm.alpha)).alpha,
+        argmax_val_gain=max(arm.val_accuracy for arm in arms) - arms[0].val_accuracy, one_se_alpha=choice.one_se_alpha,
+        arms=arms, confirmed=confirmed, n_train=sum(plan.n_train), n_val=plan.n_val, n_test=plan.n_test, n_aside=plan.n_aside,
+        counts=counts, rounds=found.rounds, classes=classes, warnings=list(warnings), spent=rooms,
+        wall_s=round(sum(one.wall_s for one in rooms), 2), cost=sum(costs) if costs else None,
+        prices=Prices(**plain(plan.price)),
+        generator={
+            "name": plan.recipe.generator, "model": found.committed[0].model if found.committed else "",
+            "revision": found.committed[0].revision if found.committed else "", "weights": plan.recipe.weights,
+            "recipe": plan.recipe.id, "options": plan.generator_options, "templates": " | ".join(plan.recipe.templates),
+        },
+        settings={name: value for name, value in plain(plan).items() if name not in ("classes", "recipe", "price")},
+        versions={"saltworks": job.__version__, "python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
+        hardware={"machine": platform.machine(), "system": platform.system(), "processors": str(os.cpu_count())},
+    )
+
+
+def mean_of(scores: pa.Table, class_key: str, name: str) -> float:
+    """Mean score of one class over its drawn images; NaN without any."""
+    mine = scores.filter(pc.starts_with(scores["unit"], f"{class_key}-"))[name]
+    mean = pc.mean(mine).as_py()
+    return float("nan") if mean is None else mean
+
+
+def _arm(result: TrialResult) -> Arm:
+    per_seed = result.correct_SN.mean(axis=1, dtype=float)
+    error = float(per_seed.std(ddof=1) / np.sqrt(len(per_seed))) if len(per_seed) > 1 else 0.0
+    return Arm(
+        alpha=result.alpha, realised_alpha=result.realised_alpha, n_real=result.n_real, n_synthetic=result.n_synthetic,
+        samples_seen=result.samples_seen, seeds=list(result.seeds), val_accuracy=float(per_seed.mean()),
+        val_standard_error=error, val_accuracies=per_seed.tolist(),
+    )
+
+
+def _confirmed(result: TrialResult) -> Confirmed:
+    per_seed = result.correct_SN.mean(axis=1, dtype=float)
+    return Confirmed(alpha=result.alpha, seeds=list(result.seeds), test_accuracy=float(per_seed.mean()),
+                     test_accuracies=per_seed.tolist())
+
+
+def _gain(interval: Interval | statistics.Gain, n_seeds: int = 0, standard_error: float = 0.0) -> Gain:
+    return Gain(mean=interval.mean, low=interval.low, high=interval.high, n_images=interval.n_images,
+                n_seeds=getattr(interval, "n_seeds", n_seeds), standard_error=getattr(interval, "standard_error", standard_error))
+
+
+def _classes(found: Found, flags: Mapping[str, str]) -> list[ClassRow]:
+    """A row per class; its test accuracy and gain where the test has images of it."""
+    plan = found.plan
+    targets = found.split.part("test")["label"].to_numpy()
+    names = [words.name for words in plan.classes]
+    gains = {one.name: one for one in statistics.by_class(found.candidate.correct_SN, found.baseline.correct_SN, targets, names)}
+    metrics = [name for name in found.scores.column_names if name not in ("unit", "index")]
+    rows = []
+    for words, n_real in zip(plan.classes, plan.n_train, strict=True):
+        table = found.decisions[words.key]
+        states = {one["values"]: one["counts"] for one in pc.value_counts(table["state"]).to_pylist()}
+        mine = targets == words.label
+        gain = gains.get(words.name)
+        rows.append(ClassRow(
+            name=words.name, n_real=n_real, planned=len(table),
+            **{state: states.get(state, 0) for state in ("kept", "rejected", "failed", "unused")},
+            scores={name: mean_of(found.scores, words.key, name) for name in metrics}, flag=flags.get(words.key, ""),
+            n_test=int(mine.sum()), test_accuracy_real_only=_accuracy(found.baseline, mine),
+            test_accuracy_candidate=_accuracy(found.candidate, mine),
+            gain=_gain(gain, len(found.candidate.seeds)) if gain else None, gain_word=gain.word if gain else "",
+        ))
+    return rows
+
+
+def _accuracy(result: TrialResult, mine: np.ndarray) -> float | None:
+    return float(result.correct_SN[:, mine].mean(dtype=float)) if mine.any() else None
+
+
+def _spent(lines: Sequence[CostLine]) -> list[Spent]:
+    """One entry per room, in the river's order."""
+    rooms = ("plan", "ray", "generate", "measure", "sweep", "confirm", "report")
+    entries = []
+    for room in [*rooms, *sorted({one.room for one in lines} - set(rooms))]:
+        mine = [one for one in lines if one.room == room]
+        if mine:
+            costs = [one.cost for one in mine if one.cost is not None]
+            entries.append(Spent(
+                room=room, wall_s=round(sum(one.seconds for one in mine if one.kind == "wall"), 2),
+                worker_s={one.kind: one.seconds for one in mine if one.kind != "wall"},
+                gpu=any(one.gpu for one in mine), cost=sum(costs) if costs else None,
+            ))
+    return entries

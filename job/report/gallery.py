@@ -1,0 +1,27 @@
+"""Which images the report shows: of every class the first few that were kept, and all kinds of rejection."""
+
+import pyarrow.compute as pc
+
+from job.generate import read_shard
+from job.ground.store import Store
+from job.report.assemble import Found
+from job.report.page import Picture
+
+KEPT, REJECTED = 6, 3   # per class
+CLASSES = 20            # more would make a page that nobody scrolls
+
+
+def gallery(store: Store, found: Found) -> list[Picture]:
+    """Pictures of up to ``CLASSES`` classes, each with its state, reason and score."""
+    by_unit = {one.unit.name: one for one in found.committed}
+    pictures = []
+    for words in found.plan.classes[:CLASSES]:
+        table = found.decisions[words.key]
+        for state, most in (("kept", KEPT), ("rejected", REJECTED)):
+            chosen = table.filter(pc.equal(table["state"], state)).slice(0, most).to_pylist()
+            for row in chosen:
+                shard = read_shard(store, by_unit[row["unit"]], ["id", "image"])
+                at = shard["id"].to_pylist().index(row["id"])
+                score = {found.plan.filter.score: row["score"]} if row["score"] is not None else {}
+                pictures.append(Picture(words.name, state, row["reason"], score, row["id"], shard["image"][at]["bytes"].as_py()))
+    return pictures

@@ -1,0 +1,131 @@
+"""What ``report.json`` holds. Its JSON schema is published in docs/report.schema.json; other programs read it.
+
+Accuracies, gains and shares are fractions of 1. A number never travels alone: n, seeds, interval, versions and
+hardware stand beside it.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Gain(Part):
+    """A paired difference of accuracies with its 95 % interval over seeds and images."""
+
+    mean: float
+    low: float
+    high: float
+    standard_error: float
+    n_images: int
+    n_seeds: int
+
+
+class Arm(Part):
+    """One α of the sweep, judged on real validation images."""
+
+    alpha: float = Field(description="synthetic share that was asked for")
+    realised_alpha: float = Field(description="synthetic share that was trained on")
+    n_real: int
+    n_synthetic: int
+    samples_seen: int = Field(description="images seen in training, the same for every arm")
+    seeds: list[int]
+    val_accuracy: float = Field(description="mean over the seeds")
+    val_standard_error: float = Field(description="standard error of that mean over the seeds; 0 for one seed")
+    val_accuracies: list[float] = Field(description="one per seed")
+
+
+class Confirmed(Part):
+    """One arm of the confirmation: fresh seeds, judged once on the locked real test."""
+
+    alpha: float
+    seeds: list[int]
+    test_accuracy: float
+    test_accuracies: list[float] = Field(description="one per seed")
+
+
+class ClassRow(Part):
+    """One class: what went in, what came out."""
+
+    name: str
+    n_real: int = Field(description="real training images")
+    planned: int
+    kept: int
+    rejected: int
+    failed: int
+    unused: int
+    scores: dict[str, float] = Field(description="mean of every score over its drawn images")
+    flag: str = Field(description="why this class lies far below its peers; empty if it does not")
+    n_test: int
+    test_accuracy_real_only: float | None
+    test_accuracy_candidate: float | None
+    gain: Gain | None
+    gain_word: str = Field(description="verdict on this class, corrected for the number of classes (Holm)")
+
+
+class Counts(Part):
+    planned: int
+    kept: int
+    rejected: int
+    failed: int
+    unused: int
+
+
+class Spent(Part):
+    """What a room took. Worker seconds are summed over its processes; wall seconds are the driver's."""
+
+    room: str
+    wall_s: float
+    worker_s: dict[str, float] = Field(description="seconds by kind: load, draw, encode, score, train")
+    gpu: bool
+    cost: float | None = Field(description="in the currency of the prices; null without a price")
+
+
+class Prices(Part):
+    per_gpu_hour: float | None
+    per_cpu_hour: float | None
+    currency: str
+    source: str
+    date: str
+
+
+class Report(Part):
+    schema_version: Literal[1] = 1
+    dataset: str
+    run: str
+    edition: str
+    verdict: Literal["helped", "hurt", "no detectable difference", "no verdict"]
+    alpha_star: float = Field(description="recommended synthetic share: the candidate if it helped, else 0")
+    sentence: str = Field(description="the verdict in words")
+    candidate: float = Field(description="the α that validation chose, before the test was looked at")
+    gain: float = Field(description="accuracy of the candidate minus that of α = 0 on the locked test")
+    gain_interval: tuple[float, float]
+    gain_detail: Gain
+    smallest_detectable: float = Field(description="smallest true gain that this test finds in 80 % of cases")
+    would_decide: str = Field(description="what would decide an undecided gain; empty where decided")
+    test_looks: int = Field(description="how often the locked test was looked at, this time included")
+    score_name: str = Field(description="what is maximised")
+    argmax_alpha: float = Field(description="plain best α on validation")
+    argmax_val_gain: float = Field(description="its gain on validation: optimistic, it is the best of several")
+    one_se_alpha: float = Field(description="smallest α within one paired standard error of the best: an annotation")
+    arms: list[Arm]
+    confirmed: list[Confirmed]
+    n_train: int
+    n_val: int
+    n_test: int
+    n_aside: int
+    counts: Counts
+    rounds: int
+    classes: list[ClassRow]
+    warnings: list[str]
+    spent: list[Spent]
+    wall_s: float
+    cost: float | None
+    prices: Prices
+    generator: dict[str, str] = Field(description="name, model, revision, licence, weights digest, recipe id")
+    settings: dict[str, object]
+    versions: dict[str, str]
+    hardware: dict[str, str]

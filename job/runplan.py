@@ -1,0 +1,111 @@
+"""The nouns of what was decided before a GPU is rented, and their conversion to and from plain JSON values."""
+
+import json
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from typing import Any, get_args, get_origin, get_type_hints
+
+from job.records import ClassWords, Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class MetricPlan:
+    """One metric per image; ``digest`` names metric, options, weights and class words in the store."""
+
+    name: str
+    options: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class FilterPlan:
+    """The rule that keeps or rejects, and how often a class is refilled."""
+
+    kind: str
+    score: str
+    minimum: float
+    oversample: float
+    max_rounds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """One training, the same for every α: equal samples seen, constant batches."""
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    size_px: int
+    threads: int
+
+    @property
+    def samples_seen(self) -> int:
+        return self.steps * self.batch_size
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What the user says an hour costs. None: unknown, and no cost is stated."""
+
+    per_gpu_hour: float | None
+    per_cpu_hour: float | None
+    currency: str
+    source: str
+    date: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """All that can be decided before a GPU is rented. Rooms take parts of it; none sees the settings."""
+
+    run: str
+    dataset: str
+    edition: str
+    source: str                      # real source and its options
+    source_options: str
+    classes: tuple[ClassWords, ...]
+    n_train: tuple[int, ...]         # real training images per class
+    n_val: int
+    n_test: int
+    n_aside: int
+    recipe: Recipe
+    generator_options: str           # all of them, those that are not identity too
+    unit_size: int
+    batch_size: int
+    quotas: tuple[int, ...]          # kept synthetic images per class
+    failed_share: float
+    metrics: tuple[MetricPlan, ...]
+    filter: FilterPlan
+    allocation: str
+    alphas: tuple[float, ...]
+    task: str
+    task_options: str
+    schedule: Schedule
+    sweep_seeds: tuple[int, ...]
+    confirm_seeds: tuple[int, ...]
+    price: Price
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """How many processes work side by side and what each holds. Never identity."""
+
+    workers: int
+    cpus: float
+    gpus: float
+
+
+def plain(noun: Any) -> Any:
+    """A noun as plain JSON values (tuples become lists)."""
+    return json.loads(json.dumps(asdict(noun)))
+
+
+def from_plain(kind: Any, value: Any) -> Any:
+    """The inverse of ``plain`` for nouns of numbers, strings, tuples and nouns."""
+    if is_dataclass(kind):
+        hints = get_type_hints(kind)
+        return kind(**{field.name: from_plain(hints[field.name], value[field.name]) for field in fields(kind)})
+    if get_origin(kind) is tuple:
+        inner = get_args(kind)[0]
+        return tuple(from_plain(inner, one) for one in value)
+    return value
