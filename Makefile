@@ -1,0 +1,49 @@
+# Two commands matter: make demo, make test.
+
+PYTHON ?= python3
+VENV   := .venv
+PY     := $(VENV)/bin/python
+UV     := $(VENV)/bin/uv pip install --quiet --python $(PY) --compile-bytecode --require-hashes
+
+.PHONY: help demo test lab docs lint lock
+
+help:                     ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
+
+demo: $(VENV)/.runtime    ## the whole job on the embedded default, into ./demo-output
+	$(PY) -m job run --root demo-output
+
+test: $(VENV)/.dev        ## the fast tiers: unit, contract, architecture, flow
+	$(PY) -m ruff check .
+	$(PY) -m pytest -m "unit or contract or flow"
+
+lab: $(VENV)/.runtime     ## the lab's setting on CIFAR-10: make lab CIFAR=folder-or-bucket GENERATOR_OPTIONS='{"model": ...}'
+	$(PY) -m job run --root lab-output --dataset lab --real.name cifar10 --real.options '{"url": "$(CIFAR)", "profile": "lab"}' \
+	  --sweep.alphas 0,.25,.5,.75 --train.size_px 32 $(LAB_FLAGS)
+
+docs: $(VENV)/.dev        ## write what is generated: the README's settings table, the report's schema
+	$(PY) -m tests.docs
+
+lint: $(VENV)/.dev        ## the checks that make test begins with
+	$(PY) -m ruff check .
+
+lock: $(VENV)/.runtime    ## pin anew: names, versions and hashes, no addresses
+	$(VENV)/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-annotate --no-header --quiet --upgrade -o requirements.lock
+	$(VENV)/bin/uv pip compile pyproject.toml --extra dev -c requirements.lock --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet -o requirements-dev.lock
+
+$(VENV)/bin/uv: requirements.lock
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"saltworks needs Python 3.11 to 3.13, and $(PYTHON) is {v[0]}.{v[1]}: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv $(VENV)
+	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > $(VENV)/uv.lock   # uv installs the rest; its own pin stands in the same lock
+	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock
+	@touch $@
+
+$(VENV)/.runtime: $(VENV)/bin/uv requirements.lock
+	$(UV) -r requirements.lock
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
+	$(UV) -r requirements-dev.lock
+	@touch $@

@@ -1,0 +1,122 @@
+"""The dependency law of docs/architecture.md, read from the source."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.unit
+JOB = Path(__file__).parents[1] / "job"
+FILES = sorted(JOB.rglob("*.py"))
+LEVELS = (   # an import may stay on its level or go down, never up
+    {"records", "errors", "runplan"},
+    {"settings", "ground", "plugs"},
+    {"generators", "metrics", "tasks", "real"},
+    {"plan", "filtering", "mixing", "statistics"},
+    {"pool", "fitting", "generate", "measure", "sweep", "report", "admit", "preview"},
+    {"run", "demo"},
+    {"__main__"},
+)
+ROOMS = ("generate", "measure", "filtering", "mixing", "sweep", "report")   # left to right
+COLD = {"plan", "filtering", "mixing", "statistics"}
+HOT = {"generate", "measure", "sweep", "pool", "fitting"}
+PLUGS = {"generators", "metrics", "tasks", "real"}
+
+
+def module(path: Path) -> str:
+    return ".".join(path.relative_to(JOB.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+def room(name: str) -> str:
+    """job.real.digits → real; job itself → the empty string."""
+    return name.split(".")[1] if "." in name else ""
+
+
+def imports(path: Path) -> list[str]:
+    """Every module that the file imports, at the top or inside a function."""
+    names = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return names
+
+
+def level(name: str) -> int:
+    return next(number for number, names in enumerate(LEVELS) if name in names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=module)
+def test_no_import_goes_up(path: Path) -> None:
+    mine = room(module(path))
+    if not mine:
+        return
+    for name in imports(path):
+        if name.startswith("job.") and room(name) and room(name) != "__version__":
+            assert level(room(name)) <= level(mine), f"{module(path)} imports {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=module)
+def test_a_room_never_imports_a_room_to_its_right(path: Path) -> None:
+    mine = room(module(path))
+    if mine in ROOMS:
+        for name in imports(path):
+            if name.startswith("job.") and room(name) in ROOMS:
+                assert ROOMS.index(room(name)) <= ROOMS.index(mine), f"{module(path)} imports {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=module)
+def test_heavy_things_are_known_only_where_they_belong(path: Path) -> None:
+    mine, tops = room(module(path)), {name.split(".")[0] for name in imports(path)}
+    if mine in COLD:
+        assert not tops & {"ray", "torch", "fsspec", "os", "pathlib", "tempfile", "requests"}
+    if mine in PLUGS:
+        assert not tops & {"ray", "fsspec", "s3fs"}
+        assert "job.settings" not in {".".join(name.split(".")[:2]) for name in imports(path)}
+    if mine not in HOT | {"run"}:
+        assert "ray" not in tops
+    if mine != "ground":
+        assert not tops & {"fsspec", "s3fs"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=module)
+def test_only_settings_reads_the_environment(path: Path) -> None:
+    text = path.read_text()
+    if module(path) != "job.settings":
+        assert "os.environ" not in text
+        assert "getenv" not in text
+
+
+@pytest.mark.parametrize("path", FILES, ids=module)
+def test_nothing_after_the_plan_sees_the_settings(path: Path) -> None:
+    if room(module(path)) in {"generate", "measure", "sweep", "pool", "fitting", "report", "filtering", "mixing", "statistics"}:
+        assert not any(name.startswith("job.settings") for name in imports(path))
+
+
+@pytest.mark.parametrize("path", FILES, ids=module)
+def test_a_plug_never_imports_a_plug(path: Path) -> None:
+    mine = module(path)
+    if room(mine) in PLUGS and path.name != "__init__.py":
+        others = {module(one) for one in FILES if room(module(one)) in PLUGS and one.name != "__init__.py"} - {mine}
+        shared = {"job.real.pixels", "job.real.cifar10_files", "job.metrics.features"}   # tools, no plugs
+        assert not {".".join(name.split(".")[:3]) for name in imports(path)} & (others - shared)
+
+
+@pytest.mark.parametrize("path", FILES, ids=module)
+def test_nothing_imports_the_demo(path: Path) -> None:
+    if room(module(path)) not in ("demo", "__main__"):
+        assert not any(name.startswith("job.demo") for name in imports(path))
+
+
+def test_importing_the_plan_loads_neither_torch_nor_ray_nor_diffusers() -> None:
+    code = "import sys, job.plan; print([name for name in ('torch', 'ray', 'diffusers', 'transformers') if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=JOB.parent)
+    assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("path", [*FILES, *sorted(Path(__file__).parent.rglob("*.py"))], ids=lambda path: path.name)
+def test_no_file_is_longer_than_300_lines(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 300
