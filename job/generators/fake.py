@@ -1,0 +1,84 @@
+"""Striped pictures from a seed: no weights, no GPU, no time. It speaks the protocol of a real generator.
+
+For tests, and for scale runs of everything that is not the GPU. Each class has a hue, a stripe angle and a stripe
+width of its own, so a small network can learn the classes, and the more ``noise`` the harder it is. It fails and
+errs on request, so that redraws, failures and filters have something to do.
+"""
+
+import colorsys
+import time
+from collections.abc import Sequence
+from typing import Annotated
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from job.records import Failure, Origin, Sample, SampleSpec
+
+GOLDEN = 0.6180339887   # its multiples, modulo 1, lie apart from each other however many there are
+NOISE_STD = 96.0        # grey levels at noise = 1
+
+
+class Fake:
+    """A generator whose every draw is a function of the spec's seed, label and size."""
+
+    carries = frozenset({"class"})
+
+    class Options(BaseModel):
+        model_config = ConfigDict(extra="forbid", frozen=True)
+
+        noise: Annotated[float, Field(ge=0, le=1, description="strength of the noise over the stripes, 0 to 1")] = 0.25
+        wrong_label_share: Annotated[
+            float, Field(ge=0, le=1, description="share of pictures that show another class than they are labelled")
+        ] = 0.0
+        blank_share: Annotated[
+            float, Field(ge=0, le=1, description="share of draws that fail as blank; a redraw may succeed")
+        ] = 0.0
+        seconds_per_image: Annotated[
+            float,
+            Field(ge=0, le=60, description="seconds to wait for each image", json_schema_extra={"identity": False}),
+        ] = 0.0
+
+    def __init__(self, options: BaseModel) -> None:
+        self.options = self.Options.model_validate(options)
+
+    def location(self) -> str:
+        return ""
+
+    def revision(self) -> str:
+        return ""
+
+    def load(self, folder: str, digest: str, device: str) -> Origin:
+        """Nothing to load: there are no weights, so there is no ancestry."""
+        del folder, digest, device
+        return Origin(model="fake", revision="", licence="CC0-1.0", depth=1, ancestry=())
+
+    def draw(self, specs: Sequence[SampleSpec]) -> list[Sample | Failure]:
+        """One result per spec, in their order; each depends on its own spec alone."""
+        time.sleep(self.options.seconds_per_image * len(specs))
+        return [self._one(spec) for spec in specs]
+
+    def _one(self, spec: SampleSpec) -> Sample | Failure:
+        rng = np.random.default_rng(spec.seed)
+        blank, wrong, which = rng.random(3)   # first and always, so that no option moves what follows
+        if blank < self.options.blank_share:
+            return Failure(spec, "blank")
+        label = spec.words.label
+        if wrong < self.options.wrong_label_share:
+            # The number of classes is unknown here; a smaller label surely exists, and 1 wherever 0 has company.
+            label = int(which * label) if label else 1
+        return Sample(spec, stripes(label, spec.size_px, self.options.noise, rng))
+
+
+def stripes(label: int, size_px: int, noise: float, rng: np.random.Generator) -> np.ndarray:
+    """The pattern of a class with a jitter of phase, angle and width: uint8 (size_px, size_px, 3)."""
+    hue = (label * GOLDEN + rng.normal(0, 0.01)) % 1
+    angle = np.pi * ((label * GOLDEN * GOLDEN) % 1) + rng.normal(0, 0.06)
+    waves = (2 + label % 3) * rng.uniform(0.9, 1.1)   # across the picture
+    phase = rng.uniform(0, 2 * np.pi)
+    across = (np.arange(size_px) + 0.5) / size_px
+    along_HW = across[None, :] * np.cos(angle) + across[:, None] * np.sin(angle)
+    light_HW = 0.55 + 0.4 * np.sin(2 * np.pi * waves * along_HW + phase)
+    colour = np.array(colorsys.hsv_to_rgb(hue, 0.6, 1.0))
+    picture_HWC = 255 * light_HW[:, :, None] * colour + noise * NOISE_STD * rng.standard_normal((size_px, size_px, 3))
+    return picture_HWC.round().clip(0, 255).astype(np.uint8)
