@@ -56,9 +56,9 @@ def work_off(units: Sequence[Unit], worker: type[UnitWorker], args: tuple[Any, .
     """The rows of all units, as they are finished. Raises the first ``JobError`` that a worker met."""
     if not pool.workers:
         raise DataError(f"{len(units)} units are missing, {units[0].name} first", "draw and measure them with: python -m job run")
-    import ray
+    import ray.data
 
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)   # after the import, which sets it
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False

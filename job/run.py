@@ -4,6 +4,8 @@ settings ─► real ─► PLAN ─► generate ─► measure ─► FILTER �
 """
 
 import json
+import logging
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -230,14 +232,15 @@ def redo_report(settings: Settings, events: Events) -> tuple[Report, str]:
 @contextmanager
 def cluster(settings: Settings) -> Iterator[dict[str, Pool]]:
     """Ray, joined or started on this machine, and the pools that it has room for."""
-    import logging
-
     calm_ray()
     import ray
 
-    address = cluster_address()
-    start = {} if address else {"include_dashboard": False}
-    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **start)
+    ours = not ray.is_initialized()
+    if ours:
+        address = cluster_address()
+        start = {} if address else {"include_dashboard": False}
+        with _muted():
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **start)
     try:
         have = ray.cluster_resources()
         gen, arms = settings.generator, settings.sweep
@@ -247,7 +250,21 @@ def cluster(settings: Settings) -> Iterator[dict[str, Pool]]:
                           arms.cpus_per_trial, arms.gpus_per_trial),
         }
     finally:
-        ray.shutdown()
+        if ours:
+            ray.shutdown()
+
+
+@contextmanager
+def _muted() -> Iterator[None]:
+    """Nothing reaches stderr: Ray's native code announces the log level that it was told to keep quiet with."""
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def _fit(wanted: int | str, cpus: float, gpus: float, have: Mapping[str, float]) -> int:

@@ -4,8 +4,12 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from job.settings import PREFIX
+
+hypothesis_settings.register_profile("calm", deadline=None)   # a busy machine is no failure
+hypothesis_settings.load_profile("calm")
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,6 @@ The cut is made here and nowhere else: ``world`` trains the demo's generator and
 ``train``, ``val`` and ``test`` are the job's published split.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
@@ -17,6 +16,7 @@ import pyarrow as pa
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
+from job.real.pixels import digest
 from job.records import INDEX_SCHEMA, RealIndex
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -79,7 +79,7 @@ class Digits:
             {
                 "id": [f"digits-{row:04d}" for row, _ in rows],
                 "label": [label(row) for row, _ in rows],
-                "digest": [hashlib.sha256(draw(row).tobytes()).hexdigest() for row, _ in rows],
+                "digest": [digest(draw(row)) for row, _ in rows],
                 "width": [SIZE_PX] * len(rows),
                 "height": [SIZE_PX] * len(rows),
                 "locator": [str(row) for row, _ in rows],

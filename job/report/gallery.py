@@ -17,11 +17,15 @@ def gallery(store: Store, found: Found) -> list[Picture]:
     pictures = []
     for words in found.plan.classes[:CLASSES]:
         table = found.decisions[words.key]
-        for state, most in (("kept", KEPT), ("rejected", REJECTED)):
-            chosen = table.filter(pc.equal(table["state"], state)).slice(0, most).to_pylist()
-            for row in chosen:
-                shard = read_shard(store, by_unit[row["unit"]], ["id", "image"])
-                at = shard["id"].to_pylist().index(row["id"])
-                score = {found.plan.filter.score: row["score"]} if row["score"] is not None else {}
-                pictures.append(Picture(words.name, state, row["reason"], score, row["id"], shard["image"][at]["bytes"].as_py()))
+        chosen = [
+            row for state, most in (("kept", KEPT), ("rejected", REJECTED))
+            for row in table.filter(pc.equal(table["state"], state)).slice(0, most).to_pylist()
+        ]
+        images: dict[str, bytes] = {}
+        for unit in {row["unit"] for row in chosen}:
+            shard = read_shard(store, by_unit[unit], ["id", "image"])
+            images |= dict(zip(shard["id"].to_pylist(), (one["bytes"] for one in shard["image"].to_pylist()), strict=True))
+        for row in chosen:
+            score = {found.plan.filter.score: row["score"]} if row["score"] is not None else {}
+            pictures.append(Picture(words.name, row["state"], row["reason"], score, row["id"], images[row["id"]]))
     return pictures

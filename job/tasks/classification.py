@@ -43,7 +43,7 @@ class Classification:
 
     def inputs(self, images_BHWC: "torch.Tensor") -> "torch.Tensor":
         """uint8 (B, H, W, 3) to float (B, 3, H, W) in [-1, 1]."""
-        return images_BHWC.permute(0, 3, 1, 2).float().div(127.5).sub(1).contiguous()
+        return images_BHWC.permute(0, 3, 1, 2).float().div(127.5).sub(1)   # stays channels-last in memory, which suits the fit
 
     def augment(self, inputs: "torch.Tensor", generator: "torch.Generator") -> "torch.Tensor":
         """Mirror and shift, one draw per image."""
