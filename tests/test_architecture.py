@@ -15,7 +15,7 @@ LEVELS = (   # an import may stay on its level or go down, never up
     {"settings", "ground", "plugs"},
     {"generators", "metrics", "tasks", "real"},
     {"plan", "filtering", "mixing", "statistics"},
-    {"pool", "fitting", "generate", "measure", "sweep", "report", "admit", "preview"},
+    {"pool", "fitting", "generate", "measure", "sweep", "report", "admit", "preview", "settings_table"},
     {"run", "demo"},
     {"__main__"},
 )
