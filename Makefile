@@ -5,7 +5,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 UV     := $(VENV)/bin/uv pip install --quiet --python $(PY) --compile-bytecode --require-hashes
 
-.PHONY: help demo test lab docs lint lock
+.PHONY: help demo test lab bench docs lint lock
 
 help:                     ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
@@ -17,9 +17,12 @@ test: $(VENV)/.dev        ## the fast tiers: unit, contract, architecture, flow
 	$(PY) -m ruff check .
 	$(PY) -m pytest -m "unit or contract or flow"
 
-lab: $(VENV)/.runtime     ## the lab's setting on CIFAR-10: make lab CIFAR=folder-or-bucket GENERATOR_OPTIONS='{"model": ...}'
-	$(PY) -m job run --root lab-output --dataset lab --real.name cifar10 --real.options '{"url": "$(CIFAR)", "profile": "lab"}' \
-	  --sweep.alphas 0,.25,.5,.75 --train.size_px 32 $(LAB_FLAGS)
+lab: $(VENV)/.runtime     ## the lab's setting: make lab CIFAR=folder-or-bucket FLAGS='…'; a stand-in without CIFAR
+	$(PY) -m bench.lab "$(CIFAR)" $(FLAGS)
+
+bench: $(VENV)/.runtime   ## seconds per room of the demo, and what a trial costs beyond its training
+	$(PY) -m bench.demo
+	$(PY) -m bench.trial_overhead
 
 docs: $(VENV)/.dev        ## write what is generated: the README's settings table, the report's schema
 	$(PY) -m tests.docs

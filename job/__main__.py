@@ -6,10 +6,12 @@
 """
 
 import sys
+import tempfile
+import traceback
 import warnings
 from collections.abc import Sequence
 
-from job.errors import JobError, SettingsError
+from job.errors import JobError, SettingsError, TemporaryError, redact
 
 VERBS = ("plan", "run", "report")
 
@@ -28,7 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         print("saltworks: interrupted → run again to resume", file=sys.stderr)
-        return 75
+        return TemporaryError.exit_code
+    except Exception as error:   # a defect of ours: one line here, the whole of it in a file
+        with tempfile.NamedTemporaryFile("w", prefix="saltworks-defect-", suffix=".txt", delete=False) as file:
+            traceback.print_exc(file=file)
+        print(f"saltworks: a defect of ours, {type(error).__name__}: {redact(str(error))} → report it with {file.name}", file=sys.stderr)
+        return JobError.exit_code
 
 
 def _verb(verb: str, flags: Sequence[str]) -> int:

@@ -34,7 +34,9 @@ class Scorer(UnitWorker):
         for metric in plan.metrics:
             plug = plugs.find(SAMPLE_METRICS, metric.name, "metric")
             one = plug(plugs.options(plug, metric.options, "metric"), [words.name for words in plan.classes])
-            folder, _ = weights.fetch(one.location(), one.revision(), ReadOnlyFolder)
+            folder, digest = weights.fetch(one.location(), one.revision(), ReadOnlyFolder)
+            if digest != metric.weights:
+                raise DataError(f"the weights of {metric.name} are not those of the plan", "put them back, or start a new run")
             one.load(folder, "cuda" if gpus else "cpu")
             self.metrics.append((metric, one))
         self.load_s = time.perf_counter() - start
@@ -62,11 +64,11 @@ class Scorer(UnitWorker):
 
 def measure(store: Store, plan: RunPlan, units: Sequence[Unit], pool: Pool, advance: Advance) -> dict[str, float]:
     """Score every unit that lacks a score. Returns seconds by kind."""
-    missing = []
-    listed = {metric.digest: {key for key, _ in store.list(f"scores/{metric.digest}/{plan.recipe.id}/")} for metric in plan.metrics}
-    for unit in units:
-        if any(layout.scores(digest, plan.recipe.id, unit.name) not in keys for digest, keys in listed.items()):
-            missing.append(unit)
+    missing: list[Unit] = []
+    for metric in plan.metrics:
+        listed = {key for key, _ in store.list(layout.scores_of(metric.digest, plan.recipe.id))}
+        missing += [unit for unit in units if layout.scores(metric.digest, plan.recipe.id, unit.name) not in listed]
+    missing = list(dict.fromkeys(missing))
     advance((len(units) - len(missing)) * plan.unit_size)
     spent = {"load": 0.0, "score": 0.0}
     for row in work_off(missing, Scorer, (store.url, store.retry_s, plan, pool.gpus), pool) if missing else ():

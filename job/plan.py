@@ -201,7 +201,7 @@ def make(
     )
     size = unit_size or _unit_size(gen.unit_size, max(quotas))
     metrics = tuple(
-        MetricPlan(name, lineage.canonical(one.options.model_dump(mode="json")), lineage.content_id(
+        MetricPlan(name, lineage.canonical(one.options.model_dump(mode="json")), metric_weights[name], lineage.content_id(
             "metric", name, one.identity, metric_weights[name], [(word.key, word.name) for word in classes]))
         for name, one in sorted(chosen.metrics.items())
     )

@@ -74,8 +74,10 @@ def work_off(units: Sequence[Unit], worker: type[UnitWorker], args: tuple[Any, .
             if "error" in result:
                 raise revive(*result["error"])
             yield result
+    except (ray.exceptions.RayTaskError, ray.exceptions.UserCodeException) as error:   # an exception will come again
+        raise JobError(f"{worker.__name__} failed: {_last_line(error)}", "report it with the settings of the run") from error
     except ray.exceptions.RayError as error:
-        raise TemporaryError(f"the pool of {worker.__name__} broke: {_first_line(error)}", "run again to resume") from error
+        raise TemporaryError(f"the pool of {worker.__name__} broke: {_last_line(error)}", "run again to resume") from error
 
 
 def revive(name: str, problem: str, cure: str) -> JobError:
@@ -88,6 +90,6 @@ def _tree(kind: type[JobError]) -> list[type[JobError]]:
     return [kind, *(below for child in kind.__subclasses__() for below in _tree(child))]
 
 
-def _first_line(error: BaseException) -> str:
+def _last_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

@@ -204,19 +204,25 @@ def _drawn(planned: RunPlan, label: int, mine: Sequence[generate.Committed], sco
 
 def run(settings: Settings, events: Events) -> tuple[Report, str]:
     """All of it, or what is left of it. Returns the report and where it lies."""
+    start = time.perf_counter()
     store, chosen = admit.open_store(settings), plan.choose_plugs(settings)
     planned, split = admit.known(store, settings, chosen) or (None, None)
     if planned is None:
         with events.room("plan", 1, "plan") as advance:
             planned, split = admit.freeze(store, settings, chosen, *admit.draft(store, settings, chosen))
             advance()
+    waits = {"plan": time.perf_counter() - start}
     keys = layout.Run(planned.dataset, planned.run)
     where = f"{store.shown}/{keys.report('')}"
     if store.get(keys.done()):
         events.event("already_done", run=planned.run)
         return report.read(store, planned), where
+    start = time.perf_counter()
     with cluster(settings) as pools:
-        return River(store, planned, split, events, pools).walk(), where
+        waits["ray"] = time.perf_counter() - start
+        river = River(store, planned, split, events, pools)
+        river.ledger.add([cost.wall(room, seconds) for room, seconds in waits.items()])
+        return river.walk(), where
 
 
 def redo_report(settings: Settings, events: Events) -> tuple[Report, str]:

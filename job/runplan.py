@@ -13,6 +13,7 @@ class MetricPlan:
 
     name: str
     options: str
+    weights: str
     digest: str
 
 

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -194,7 +194,18 @@ def sweep(
     return tuple(found[trial.id] for trial in trials), held   # type: ignore[misc]
 
 
-def _lean_trainer() -> Any:
+def _raise_cause(trial: Trial, error: Any) -> NoReturn:
+    """A process that died may live next time; an exception of the training will come again."""
+    import ray
+
+    cause = next(iter(error.worker_failures.values()), error)
+    what = f"the trial at alpha {trial.mix.alpha:g} failed {MAX_FAILURES + 1} times: {type(cause).__name__}: {cause}".splitlines()[0]
+    if isinstance(cause, ray.exceptions.RayActorError):
+        raise TemporaryError(what, "run again to fit it") from error
+    raise JobError(what, "report it with the settings of the run") from error
+
+
+def lean_trainer() -> Any:
     """``TorchTrainer`` without two of the five processes that it starts per trial.
 
     Left out: the one that hands out Ray datasets (a trial has none) and the one that removes the placement group of a
@@ -216,7 +227,7 @@ def _fit(store: Store, plan: RunPlan, split: Split, trial: Trial, shared: Pixels
     logging.getLogger("ray.train").setLevel(logging.ERROR)
     error_key = f"{layout.Run(plan.dataset, plan.run).root}errors/{trial.id}-{time.time_ns()}.json"
     taken = {take.words.key: shared.synthetic[take.words.key] for take in trial.mix.synthetic if take.count}
-    trainer = _lean_trainer()(
+    trainer = lean_trainer()(
         train_trial,
         train_loop_config={
             "plan": plan, "trial": trial, "url": store.url, "retry_s": store.retry_s, "gpus": pool.gpus, "error_key": error_key,
@@ -233,8 +244,10 @@ def _fit(store: Store, plan: RunPlan, split: Split, trial: Trial, shared: Pixels
     )
     try:
         trainer.fit()
-    except Exception as error:
-        raise TemporaryError(f"the trial at alpha {trial.mix.alpha:g} failed: {error}", "run again to fit it") from error
+    except ray.train.WorkerGroupError as error:
+        _raise_cause(trial, error)
+    except ray.train.TrainingFailedError as error:   # the controller or the cluster, not the training
+        raise TemporaryError(f"the trial at alpha {trial.mix.alpha:g} broke: {error}", "run again to fit it") from error
     told = store.get(error_key)
     if told:
         raise revive(*json.loads(told))

@@ -19,9 +19,13 @@ def shard(recipe: str, unit: Unit, sha256: str) -> str:
     return f"synthetic/{recipe}/data/{unit.name}-{sha256}.parquet"
 
 
-def scores(metric: str, recipe: str, unit_name: str) -> str:
+def scores_of(metric: str, recipe: str) -> str:
     """``metric`` is the digest of metric, options, extractor and reference."""
-    return f"scores/{metric}/{recipe}/{unit_name}.parquet"
+    return f"scores/{metric}/{recipe}/"
+
+
+def scores(metric: str, recipe: str, unit_name: str) -> str:
+    return f"{scores_of(metric, recipe)}{unit_name}.parquet"
 
 
 def dataset_json(dataset: str) -> str:

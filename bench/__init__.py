@@ -1,0 +1,31 @@
+"""Measurements. Every file takes ``--json FILE``; ratios and medians, never one absolute time of a noisy machine."""
+
+import argparse
+import json
+import os
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+
+def arguments(description: str, **defaults: int) -> argparse.Namespace:
+    """Command line of a benchmark: ``--json FILE`` and one integer flag per default."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--json", type=Path, help="write the result here too")
+    for name, value in defaults.items():
+        parser.add_argument(f"--{name}", type=int, default=value, help=f"default {value}")
+    return parser.parse_args()
+
+
+def finish(result: Mapping[str, Any], file: Path | None) -> None:
+    """Print the result with what it was measured on, and write it if asked."""
+    whole = {**result, "machine": {
+        "processors": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version(),
+        "load": os.getloadavg(), "ray": version("ray"), "torch": version("torch"),
+    }}
+    text = json.dumps(whole, indent=1)
+    print(text)
+    if file:
+        file.write_text(text + "\n")
