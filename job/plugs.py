@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from job.errors import SettingsError
+from job.errors import SettingsError, redact
 from job.ground.lineage import canonical
 
 
@@ -19,7 +19,7 @@ def find(table: Mapping[str, str], name: str, setting: str) -> Any:
     if name not in table:
         near = get_close_matches(name, table, n=1)
         cure = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(table))}"
-        raise SettingsError(f"{setting}={name!r} names no plug", cure)
+        raise SettingsError(f"{setting}={redact(name)!r} names no plug", cure)
     module, _, attribute = table[name].partition(":")
     return getattr(importlib.import_module(module), attribute)
 
@@ -27,17 +27,19 @@ def find(table: Mapping[str, str], name: str, setting: str) -> Any:
 def options(plug: Any, values: Mapping[str, Any] | str, setting: str) -> BaseModel:
     """The plug's own ``Options``, checked. ``values`` may be canonical JSON from a plan.
 
-    Raises ``SettingsError`` naming the option, its value and its limit.
+    Raises ``SettingsError`` naming every wrong option, its value and its limit.
     """
     try:
         if isinstance(values, str):
             return plug.Options.model_validate_json(values)
         return plug.Options.model_validate(dict(values))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = "__".join([setting, *(str(part).upper() for part in first["loc"])])
-        known = ", ".join(plug.Options.model_fields) or "none"
-        raise SettingsError(f"{where}={first['input']!r}: {first['msg']}", f"options here: {known}") from None
+        wrong = (
+            "__".join([setting, *(str(part).upper() for part in one["loc"])])
+            + ("" if one["type"] == "missing" else f"={redact(repr(one['input']))}") + f": {one['msg']}"
+            for one in error.errors()
+        )
+        raise SettingsError("; ".join(wrong), f"options here: {', '.join(plug.Options.model_fields) or 'none'}") from None
 
 
 def identity(chosen: BaseModel) -> str:

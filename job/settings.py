@@ -7,18 +7,20 @@ decides what comes out, so it is hashed into the run's id) or free (it decides o
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from functools import reduce
+from operator import getitem
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, CliSettingsSource, EnvSettingsSource, SettingsConfigDict
-from pydantic_settings import SettingsError as SourceError
 
 from job.errors import SettingsError, redact
 
 PREFIX = "SALTWORKS_"
+TABLE = "see the settings table in README.md"
 RAY_DEFAULTS = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",   # 2 s by default: a fifth of a short trial
     "RAY_TRAIN_METRICS_ENABLED": "0",
@@ -42,33 +44,32 @@ def free(default: Any, description: str, **bounds: Any) -> Any:
 
 
 def _comma_list(value: Any) -> Any:
-    """``0,.25,.5`` is as good as JSON for a list."""
-    return [part.strip() for part in value.strip("[]").split(",")] if isinstance(value, str) else value
+    """``0,.25,.5`` is as good as JSON for a list; a single number is one, too."""
+    if isinstance(value, str):   # redacted, because a part of a URL is none any more
+        return [part.strip() for part in redact(value).strip("[]").split(",")]
+    return [value] if type(value) in (int, float) else value
 
 
-class _Lenient:
-    """Hands a value that is no JSON to the model as it is, so that the complaint names value and limit."""
+class _Variables(EnvSettingsSource):
+    """Reads the variables that it is given, in the order of their names: a single option goes over JSON for all of them."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        super().__init__(Settings)
+        self.env_vars = dict(sorted((name.lower(), value) for name, value in variables.items()))
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        """What is no JSON goes to the model as it is, so that the complaint names value and limit."""
         try:
             return json.loads(value)
         except ValueError:
             return value
 
 
-class _Environment(_Lenient, EnvSettingsSource):
-    pass
-
-
-class _Flags(_Lenient, CliSettingsSource[Any]):
-    pass
-
-
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class Group(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)   # neither is JSON: no identity could hold it
 
 
 class Real(Group):
@@ -164,8 +165,7 @@ class Settings(BaseSettings):
     """All that a run has; a plug's own options travel as JSON and are checked by the plug."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, env_ignore_empty=True,
-        cli_implicit_flags=True, cli_avoid_json=True,
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, allow_inf_nan=False, cli_avoid_json=True,
     )
 
     root: str = free("demo-output", "folder or bucket prefix that receives everything", min_length=1)
@@ -187,23 +187,17 @@ class Settings(BaseSettings):
 
     @classmethod
     def settings_customise_sources(cls, settings_cls: Any, **sources: Any) -> tuple[Any, ...]:
-        return (_Environment(settings_cls),)
+        return (sources["init_settings"],)   # ``load`` hands in what flags and environment say
 
     def identity(self) -> dict[str, Any]:
         """Every field marked identity, as plain JSON values by dotted name; dataset and edition apart."""
         dumped = self.model_dump(mode="json")
-        chosen = {}
-        for path, field in leaves(Settings):
-            if field.json_schema_extra["identity"] and path not in (("dataset",), ("edition",)):
-                value: Any = dumped
-                for part in path:
-                    value = value[part]
-                chosen[".".join(path)] = value
-        return chosen
+        return {".".join(path): reduce(getitem, path, dumped) for path, field in leaves(Settings)
+                if field.json_schema_extra["identity"] and path not in (("dataset",), ("edition",))}
 
     def printable(self) -> dict[str, Any]:
         """All settings by environment name, fit to be shown: user parts and signed queries of URLs are hidden."""
-        return {env_name(path): _shown(_at(self, path)) for path, _ in leaves(Settings)}
+        return {env_name(path): _shown(reduce(getattr, path, self)) for path, _ in leaves(Settings)}
 
 
 def leaves(model: type[BaseModel], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], FieldInfo]]:
@@ -225,39 +219,54 @@ def load(flags: Sequence[str] = (), environ: Mapping[str, str] | None = None) ->
 
     Raises ``SettingsError`` naming every wrong or unknown name, its value, its limit and the cure.
     """
-    refuse_strangers(os.environ if environ is None else environ)
+    environ = os.environ if environ is None else environ
+    refuse_strangers(environ)
+    given = _variables(flags)
+    above = tuple(f"{name}__" for name in given)   # a flag for all options of a plug replaces single ones, too
+    named = {name.upper(): value for name, value in environ.items() if value and not f"{name.upper()}__".startswith(above)}
     try:
-        source = _Flags(Settings, cli_parse_args=list(flags), cli_exit_on_error=False, cli_prog_name="python -m job")
-        return Settings(_cli_settings_source=source)
+        return Settings(**_Variables(named | given)())
     except ValidationError as error:
-        raise SettingsError("; ".join(map(_complaint, error.errors())), "see the settings table in README.md") from None
-    except SourceError as error:   # a flag that does not exist
-        raise SettingsError(redact(str(error)), "see the settings table in README.md") from None
+        raise SettingsError("; ".join(map(_complaint, error.errors())), TABLE) from None
+
+
+def _variables(flags: Sequence[str]) -> dict[str, str]:
+    """Flags by environment name, so that both mean the same: ``--sweep.seeds 3``, ``--generator.options.steps=7``."""
+    known = {f"--{'.'.join(path)}": field for path, field in leaves(Settings)}
+    bags = tuple(f"{name}." for name, field in known.items() if _is_bag(field))
+    found, given = {}, iter(flags)
+    for flag in given:
+        name, equals, value = flag.partition("=")
+        if flag in ("-h", "--help"):
+            CliSettingsSource(Settings, cli_parse_args=["--help"], cli_prog_name="python -m job")   # prints it and exits
+        if not name.startswith("--"):
+            raise SettingsError(f"{redact(flag)!r} belongs to no flag", "write --name value, or --name=value")
+        if name not in known and not name.startswith(bags):
+            raise SettingsError(f"unknown flag {redact(name)}", _near(name, known))
+        if not equals and (value := next(given, "--")).startswith("--"):
+            raise SettingsError(f"{name} stands without a value", f"write {name}=VALUE")
+        found[env_name(name[2:].split("."))] = value
+    return found
 
 
 def refuse_strangers(environ: Mapping[str, str]) -> None:
     """Raise ``SettingsError`` for names under our prefix that no setting claims: a typo must not run the default."""
     known = {env_name(path): field for path, field in leaves(Settings)}
     groups = {name.rpartition("__")[0] for name in known} - {""}
-    bags = tuple(f"{name}__" for name, field in known.items() if str(field.annotation).startswith("dict"))
-    strangers = sorted(
-        name for name in environ
-        if name.upper().startswith(PREFIX)
-        and name.upper() not in known
-        and name.upper() not in groups
-        and not name.upper().startswith(bags)
-    )
+    bags = tuple(f"{name}__" for name, field in known.items() if _is_bag(field))
+    ours = {name: name.upper() for name in environ if name.upper().startswith(PREFIX)}
+    strangers = sorted(name for name, one in ours.items() if one not in known and one not in groups and not one.startswith(bags))
     if strangers:
-        near = get_close_matches(strangers[0].upper(), known, n=1)
-        hint = f"did you mean {near[0]}?" if near else "the settings table in README.md has them all"
-        raise SettingsError(f"unknown setting {', '.join(strangers)}", hint)
+        raise SettingsError(f"unknown setting {', '.join(strangers)}", _near(strangers[0].upper(), known))
 
 
-def _at(settings: Settings, path: Sequence[str]) -> Any:
-    value: Any = settings
-    for part in path:
-        value = getattr(value, part)
-    return value
+def _is_bag(field: FieldInfo) -> bool:
+    return str(field.annotation).startswith("dict")
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    near = get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]}?" if near else TABLE
 
 
 def _shown(value: Any) -> Any:
@@ -265,7 +274,7 @@ def _shown(value: Any) -> Any:
         return redact(value)
     if isinstance(value, Mapping):
         return {key: _shown(one) for key, one in value.items()}
-    return list(value) if isinstance(value, tuple) else value
+    return [_shown(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _complaint(error: Any) -> str:
@@ -273,9 +282,9 @@ def _complaint(error: Any) -> str:
     path = tuple(str(part) for part in error["loc"])
     field = next((field for known, field in leaves(Settings) if known == path[: len(known)]), None)
     name = env_name([part for part in path if re.match(r"^[a-z0-9_]+$", part) and not part.isdigit()][:2])
-    if field is None:
-        return f"unknown setting {env_name(path)}"
-    return f"{name}={_shown(error['input'])!r}: {error['msg']} ({field.description})"
+    if field is None and error["type"] == "extra_forbidden":
+        return f"unknown setting {env_name(path)}, {_near(env_name(path), map(env_name, dict(leaves(Settings))))}"
+    return f"{name}={_shown(error['input'])!r}: {error['msg']}" + (f" ({field.description})" if field else "")
 
 
 def cluster_address() -> str | None:
