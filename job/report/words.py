@@ -1,0 +1,187 @@
+"""Numbers in words, and the verdict in plain language. Pure: the page, the figure and the terminal say the same.
+
+Accuracies and gains come in as fractions of 1. Gains are told in points: 1 point = 0.01.
+"""
+
+from textwrap import wrap
+from typing import Protocol
+
+from job.report.model import Report, Spent
+
+HEADLINES = {
+    "helped": "Synthetic data helped",
+    "hurt": "Synthetic data hurt",
+    "no detectable difference": "No detectable difference",
+    "no verdict": "No verdict",
+}
+NO_PRICE = "no price was set: no cost is stated"
+CONDITIONAL = "All this is conditional on the one real training set that was used: another could gain more or less."
+WIDTH = 100   # columns of the summary
+BAR = 16
+
+
+class Difference(Protocol):
+    """A paired difference of accuracies, its 95 % interval, and what it rests on."""
+
+    @property
+    def mean(self) -> float: ...
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
+    @property
+    def n_images(self) -> int: ...
+    @property
+    def n_seeds(self) -> int: ...
+
+
+def verdict_paragraph(
+    *,
+    word: str,
+    candidate: float,
+    gain: Difference,
+    baseline_accuracy: float,
+    candidate_accuracy: float,
+    smallest_detectable: float,
+    would_decide: str,
+    score_name: str,
+) -> str:
+    """The verdict for someone who reads nothing else: three to six sentences, without line breaks.
+
+    ``word`` is one of ``HEADLINES`` (``KeyError`` otherwise); ``gain`` is candidate minus α = 0 on the locked test;
+    ``would_decide`` is a clause without a full stop, or empty.
+    """
+    tested = (f"On {gain.n_images:,} locked real test image{'s' * (gain.n_images != 1)} and "
+              f"{seeds(gain.n_seeds, 'fresh')}, training with {_share(candidate)}")
+    change = f"({baseline_accuracy:.3f} → {candidate_accuracy:.3f})"
+    places = decimals(gain)
+    moved = points(gain.mean, places, signed=True)
+    parts = [f"{HEADLINES[word]}."]
+    if word == "helped":
+        parts += [f"{tested} raised {score_name} by {points(gain.mean, places)} points {bounds(gain)} over real images alone "
+                  f"{change}.", f"The recommended share is α* = {candidate:g}."]
+    elif word == "hurt":
+        # told as a loss, so the interval is turned round with it
+        loss = f"[{points(-gain.high, places)}, {points(-gain.low, places)}]"
+        parts += [f"{tested} lowered {score_name} by {points(-gain.mean, places)} points {loss} against real images alone "
+                  f"{change}.", "The recommendation is to train on real images alone: α* = 0."]
+    elif word == "no verdict":
+        parts += [f"{tested} moved {score_name} by {moved} points against real images alone {change}, "
+                  "but no interval can be put around that.", _sentence(would_decide), "Until shown otherwise α* = 0."]
+    else:
+        interval = f" {bounds(gain, signed=True)}" if gain.high > gain.low else ""
+        parts += [f"{tested} moved {score_name} by {moved} points{interval} against real images alone {change}"
+                  f"{': zero lies inside the 95 % interval' if interval else ''}.",
+                  _unseen(smallest_detectable), _sentence(would_decide), "Until shown otherwise α* = 0."]
+    return " ".join([*filter(None, parts), CONDITIONAL])
+
+
+def summary_lines(report: Report, where: str) -> str:
+    """What the command prints when it is done: verdict, α*, images, the place of the report, and where the time went.
+
+    ``where`` names the place; only its line may be longer than 100 columns.
+    """
+    gain, counts = report.gain_detail, report.counts
+    interval = "" if report.verdict == "no verdict" else f" {bounds(gain, signed=True)}"
+    tested = f"{gain.n_images:,} locked test images × {seeds(gain.n_seeds, 'fresh')}"
+    lines = [
+        f"verdict    {report.verdict}: {report.score_name} {points(gain.mean, decimals(gain), signed=True)} points{interval}",
+        f"           {tested}; candidate α = {report.candidate:g}",
+        f"α*         {report.alpha_star:g}",
+        f"images     {counts.planned:,} planned = {counts.kept:,} kept + {counts.rejected:,} rejected + {counts.failed:,} failed"
+        f" + {counts.unused:,} unused",
+        *(line for warning in report.warnings
+          for line in wrap(warning, WIDTH, initial_indent="warning    ", subsequent_indent=" " * 11)),
+        f"report     {where}",
+        "",
+        *_time_table(report),
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def points(value: float, places: int = 1, *, signed: bool = False) -> str:
+    """A fraction as points: 0.0891 is ``8.9``, or ``+8.9``. A rounded zero has no sign; the minus is a true one."""
+    text = f"{100 * value:+.{places}f}"
+    if not float(text):
+        return text[1:]
+    return text.replace("-", "−") if signed or value < 0 else text[1:]
+
+
+def decimals(gain: Difference) -> int:
+    """Decimals (1 to 3) at which the interval has a width, and a bound that is not zero does not look like zero."""
+    low, high = 100 * gain.low, 100 * gain.high
+    if low == high:
+        return 1
+    for places in (1, 2):
+        if high - low >= 4 * 10**-places and all(not bound or round(bound, places) for bound in (low, high)):
+            return places
+    return 3
+
+
+def bounds(gain: Difference, *, signed: bool = False) -> str:
+    """The 95 % interval in points: ``[6.6, 11.1]``."""
+    places = decimals(gain)
+    return f"[{points(gain.low, places, signed=signed)}, {points(gain.high, places, signed=signed)}]"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person would say them: ``0.4 s``, ``12 s``, ``3 min 05 s``, ``2 h 10 min``, ``3 d 4 h``."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    minutes = round(seconds / 60)
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60:02} min"
+    return f"{round(minutes / 60) // 24} d {round(minutes / 60) % 24} h"
+
+
+def money(cost: float) -> str:
+    """An amount with two decimals, or with two significant digits below 1: a cheap run should not look free."""
+    return f"{cost:,.2f}" if cost >= 1 or not cost else f"{cost:.2g}" if cost >= 0.0001 else f"{cost:.0e}"
+
+
+def seeds(n: int, kind: str = "") -> str:
+    """``1 seed``, ``10 fresh seeds``."""
+    return f"{n} {kind}{' ' if kind else ''}seed{'s' * (n != 1)}"
+
+
+def _share(alpha: float) -> str:
+    return "synthetic images alone" if alpha == 1 else f"{100 * alpha:.4g} % synthetic images"
+
+
+def _unseen(smallest_detectable: float) -> str:
+    if not smallest_detectable:
+        return ""   # identical arms: nothing varied, so nothing can be said about power
+    effect = points(smallest_detectable, 1 if smallest_detectable >= 0.002 else 2)
+    return f"A true effect of {effect} points would have been found in 80 % of such tests; a smaller one may be there, unseen."
+
+
+def _sentence(clause: str) -> str:
+    return f"{clause[0].upper()}{clause[1:]}." if clause else ""
+
+
+def _time_table(report: Report) -> list[str]:
+    """Rooms by wall time, the worker seconds of each by kind, and cost where there is a price."""
+    longest = max((one.wall_s for one in report.spent), default=0.0)
+    priced = report.cost is not None
+    head = f"{'where the time went':<25}{'wall':>12}{f'{report.prices.currency:>10}' if priced else ''}   workers"
+    total = f"{'in all':<25}{duration(report.wall_s):>12}"
+    total += f"   ({NO_PRICE})" if report.cost is None else f"{money(report.cost):>10}"
+    return [head, *(_time_row(one, longest, priced) for one in report.spent), total]
+
+
+def _time_row(one: Spent, longest: float, priced: bool) -> str:
+    bar = "▇" * round(BAR * one.wall_s / longest) if longest else ""
+    cost = f"{'–' if one.cost is None else money(one.cost):>10}" if priced else ""
+    device = "GPU" if one.gpu else "CPU"
+    kinds = ", ".join(f"{kind} {duration(seconds)}" for kind, seconds in one.worker_s.items())
+    left = f"{_clipped(one.room, 9):<9}{bar:<{BAR}}{duration(one.wall_s):>12}{cost}   "
+    return left + _clipped(f"{device} {kinds}" if kinds else "", WIDTH - len(left))
+
+
+def _clipped(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"

@@ -1,0 +1,283 @@
+"""Laws of the report: everything is shown and escaped, nothing is fetched, no text covers another, words match numbers."""
+
+import io
+import json
+import re
+from html.parser import HTMLParser
+from itertools import combinations
+from pathlib import Path
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.text import Text
+from PIL import Image
+
+from job.errors import JobError
+from job.report import words
+from job.report.figure import draw, mixing_sweep
+from job.report.model import Gain, Report
+from job.report.page import Picture, Scale, data_uri, render
+from job.report.schema import schema
+from tests.unit.report_sample import NASTY, SAMPLES, crowded, gallery, helped, hurt, identical, nasty, no_verdict, picture, undecided
+
+pytestmark = pytest.mark.unit
+
+PIXEL = picture(1, size_px=1)
+ADDRESSES = ("src", "href", "srcset", "action", "data", "poster", "style")
+each = pytest.mark.parametrize("made", [make() for make in SAMPLES.values()], ids=list(SAMPLES))
+
+
+class Parsed(HTMLParser):
+    """What a browser would make of a page: its elements, and its text outside <style>."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text, self._style = "", False
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self._style = tag == "style"
+
+    def handle_endtag(self, tag: str) -> None:
+        self._style = False
+
+    def handle_data(self, data: str) -> None:
+        self.text += "" if self._style else data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def page_of(made: Report) -> str:
+    return render(made, PIXEL, gallery([row.name for row in made.classes]))
+
+
+def squeezed(text: str) -> str:
+    return " ".join(text.split())
+
+
+@each
+def test_every_number_of_the_verdict_stands_on_the_page(made: Report) -> None:
+    text = squeezed(Parsed(page_of(made)).text)
+    headline = words.HEADLINES[made.verdict]
+    assert f"{headline} {squeezed(made.sentence.removeprefix(headline + '. '))}" in text
+    assert f"α* = {made.alpha_star:g}" in text
+    assert made.would_decide in text
+    assert "optimistic" in text
+    assert all(squeezed(warning) in text for warning in made.warnings)
+
+
+@each
+def test_every_arm_and_every_class_has_its_row(made: Report) -> None:
+    parsed = Parsed(page_of(made))
+    assert [row["data-alpha"] for row in parsed.all("tr") if "data-alpha" in row] == [str(arm.alpha) for arm in made.arms]
+    text = squeezed(parsed.text)
+    assert all(squeezed(row.name) in text for row in made.classes)
+    assert all(squeezed(row.flag) in text for row in made.classes)
+
+
+@each
+def test_every_picture_and_the_figure_are_inside_the_page(made: Report) -> None:
+    pictures = gallery([row.name for row in made.classes])
+    sources = [image["src"] for image in Parsed(render(made, PIXEL, pictures)).all("img")]
+    assert sources == [data_uri(PIXEL), *(one.source for one in pictures)]
+
+
+@each
+def test_no_page_points_outside_itself(made: Report) -> None:
+    for _, attributes in Parsed(page_of(made)).elements:
+        for name in ADDRESSES:
+            value = attributes.get(name) or ""
+            assert "//" not in value.partition(",")[0], value
+            assert name not in ("src", "href") or not value or value.startswith(("data:", "#")), value
+
+
+def test_no_name_or_prompt_or_warning_becomes_markup() -> None:
+    parsed, plain = Parsed(page_of(nasty())), Parsed(page_of(helped()))
+    assert {tag for tag, _ in parsed.elements} <= {tag for tag, _ in plain.elements} | {"ul", "li"}
+    assert not parsed.all("script")
+    assert not any(name.startswith("on") for _, attributes in parsed.elements for name in attributes)
+    assert len(parsed.all("style")) == 1
+    for name in (*NASTY, "<script>alert('dataset')</script>", "<script>alert('warning')</script>", "<b>name</b>"):
+        assert squeezed(name) in squeezed(parsed.text)
+
+
+def test_the_page_forbids_scripts_and_foreign_addresses_to_itself() -> None:
+    policies = [one["content"] for one in Parsed(page_of(helped())).all("meta") if one.get("http-equiv") == "Content-Security-Policy"]
+    assert len(policies) == 1
+    assert "default-src 'none'" in policies[0]
+    assert "script-src" not in policies[0]
+
+
+def test_rejected_pictures_stand_behind_the_kept_ones_with_their_reasons() -> None:
+    kept = Picture("one", "kept", "", {"clipscore.margin": 0.5}, "syn-a", PIXEL)
+    rejected = Picture("one", "rejected", "clipscore.margin -0.1 < 0", {"clipscore.margin": -0.1}, "syn-b", PIXEL)
+    text = Parsed(render(helped(), PIXEL, [rejected, kept])).text
+    assert text.index("syn-a") < text.index("clipscore.margin -0.1 < 0") < text.index("syn-b")
+
+
+def test_counts_that_do_not_add_up_are_said_to_be_wrong() -> None:
+    made = helped()
+    wrong = made.model_copy(update={"counts": made.counts.model_copy(update={"failed": made.counts.failed + 3})})
+    assert "do not add up" not in page_of(made)
+    assert "do not add up" in page_of(wrong)
+
+
+def test_without_a_price_no_cost_is_stated_and_with_one_its_source_and_date_stand_beside_it() -> None:
+    free, priced = Parsed(page_of(helped())).text, squeezed(Parsed(page_of(hurt())).text)
+    assert words.NO_PRICE in free
+    assert "USD" not in free
+    assert "2.5 EUR per GPU-hour, 0.04 EUR per CPU-hour (source: an invoice; date: 2026-01-31)" in priced
+    assert words.NO_PRICE not in priced
+
+
+def test_a_second_look_at_the_test_is_marked() -> None:
+    assert "more than one" in page_of(hurt())
+    assert "more than one" not in page_of(helped())
+
+
+def test_a_class_without_a_score_gets_a_dash_and_not_nan() -> None:
+    made = helped()
+    first = made.classes[0].model_copy(update={"scores": {"clipscore.margin": float("nan")}})
+    page = page_of(made.model_copy(update={"classes": [first, *made.classes[1:]]}))
+    assert "nan" not in Parsed(page).text.lower().split()
+
+
+def test_small_pictures_show_their_pixels_and_large_ones_are_smooth() -> None:
+    small, large = (Picture("one", "kept", "", {}, "syn-a", picture(1, size_px=size)) for size in (32, 64))
+    assert small.small
+    assert not large.small
+
+
+def test_a_picture_that_is_no_image_is_refused() -> None:
+    with pytest.raises(JobError, match="neither PNG nor JPEG"):
+        render(helped(), b"<svg/>", [])
+
+
+def test_a_jpeg_is_embedded_as_what_it_is() -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(out, "JPEG")
+    assert data_uri(out.getvalue()).startswith("data:image/jpeg;base64,")
+
+
+def test_the_same_report_gives_the_same_bytes() -> None:
+    assert page_of(helped()) == page_of(helped())
+    assert mixing_sweep(crowded()) == mixing_sweep(crowded())
+
+
+def test_the_figure_is_a_png_of_1600_by_900_without_a_clock_in_it() -> None:
+    image = Image.open(io.BytesIO(mixing_sweep(helped())))
+    assert (image.format, image.size) == ("PNG", (1600, 900))
+    assert not image.text
+
+
+@each
+def test_no_text_of_the_figure_covers_another_or_leaves_the_picture(made: Report) -> None:
+    figure = draw(made)
+    figure.draw_without_rendering()
+    extents = {text.get_text(): text.get_window_extent() for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()}
+    for (one, a), (other, b) in combinations(extents.items(), 2):
+        assert not a.overlaps(b), f"{one!r} covers {other!r}"
+    for words_, box in extents.items():
+        assert min(box.x0, box.y0) >= 0, words_
+        assert (box.x1 <= 1600, box.y1 <= 900) == (True, True), words_
+
+
+@each
+def test_the_figure_names_the_verdict_and_alpha_star(made: Report) -> None:
+    texts = [text.get_text() for text in draw(made).findobj(Text)]
+    assert any(text.startswith(f"{words.HEADLINES[made.verdict]}: α* = {made.alpha_star:g}") for text in texts)
+    assert (f"candidate α = {made.candidate:g}" in texts) == (made.verdict != "helped")
+    assert any("not confirmed" in text or "not judged" in text or "worse" in text for text in texts) == (made.verdict != "helped")
+
+
+@each
+def test_every_verdict_is_told_in_words_with_its_condition(made: Report) -> None:
+    assert made.sentence.startswith(words.HEADLINES[made.verdict])
+    assert "one real training set" in made.sentence
+    assert f"{made.gain_detail.n_images} locked real test images" in made.sentence
+    assert "\n" not in made.sentence
+
+
+def test_the_paragraph_tells_gain_interval_and_accuracies() -> None:
+    assert ("training with 90 % synthetic images raised accuracy by 8.9 points [6.6, 11.1] over real images alone (0.895 → 0.984)"
+            in helped().sentence)
+    assert "lowered accuracy by 4.2 points [2.1, 6.3] against" in hurt().sentence
+    assert "moved accuracy by +0.4 points [−1.1, +1.9]" in undecided().sentence
+    assert "A true effect of 2.1 points" in undecided().sentence
+    assert "For a gain of +0.4 points about 150 confirm seeds would decide; about 9,400 test images" in undecided().sentence
+    assert "no interval" in no_verdict().sentence
+    assert "A true effect" not in identical().sentence
+
+
+@given(st.floats(-1, 1), st.floats(-1, 1))
+def test_an_interval_in_words_never_hides_on_which_side_of_zero_it_lies(a: float, b: float) -> None:
+    low, high = sorted((a, b))
+    gain = Gain(mean=(low + high) / 2, low=low, high=high, standard_error=0, n_images=1, n_seeds=1)
+    told = [float(part.replace("−", "-")) for part in words.bounds(gain, signed=True).strip("[]").split(", ")]
+    for bound, text in zip((low, high), told, strict=True):
+        assert abs(100 * bound) < 0.001 or low == high or (text > 0) == (bound > 0)
+        assert abs(text - 100 * bound) <= 0.051
+
+
+@given(st.floats(-1, 1), st.integers(0, 3), st.booleans())
+def test_points_carry_a_true_minus_and_zero_has_no_sign(value: float, places: int, signed: bool) -> None:
+    text = words.points(value, places, signed=signed)
+    assert re.fullmatch(r"[+−]?\d+(\.\d+)?", text)
+    assert float(text.replace("−", "-")) == pytest.approx(100 * value, abs=0.51 * 10**-places)
+    assert float(text.replace("−", "-")) or text[0].isdigit()
+    assert signed or text[0] != "+"
+
+
+@pytest.mark.parametrize(("seconds", "told"), [
+    (0, "0.0 s"), (9.94, "9.9 s"), (9.96, "10 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (192.4, "3 min 12 s"),
+    (3599.6, "1 h 00 min"), (7800, "2 h 10 min"), (272_000, "3 d 4 h"),
+])
+def test_a_duration_is_told_as_a_person_would(seconds: float, told: str) -> None:
+    assert words.duration(seconds) == told
+
+
+@pytest.mark.parametrize(("cost", "told"), [(0, "0.00"), (1234.5, "1,234.50"), (0.0731, "0.073"), (0.00000312, "3e-06")])
+def test_a_small_cost_does_not_look_free(cost: float, told: str) -> None:
+    assert words.money(cost) == told
+
+
+@each
+def test_the_summary_fits_a_terminal_and_holds_verdict_place_and_time(made: Report) -> None:
+    where = "s3://bucket/" + "deep/" * 30
+    lines = words.summary_lines(made, where).splitlines()
+    assert all(len(line) <= words.WIDTH for line in lines if where not in line)
+    text = "\n".join(lines)
+    assert made.verdict in lines[0]
+    assert where in text
+    assert all(one.room in text for one in made.spent)
+    assert (words.NO_PRICE in text) == (made.cost is None)
+
+
+@given(st.floats(-2, 2), st.floats(-2, 2), st.floats(-2, 2))
+def test_a_place_on_a_scale_stays_on_the_line(low: float, high: float, value: float) -> None:
+    share = float(Scale(min(low, high), max(low, high)).at(value).removesuffix("%"))
+    assert 0 <= share <= 100
+
+
+def test_the_published_schema_is_the_one_of_the_code() -> None:
+    published = Path(__file__).parents[2] / "docs" / "report.schema.json"
+    assert published.read_text() == schema(), "make it again: python -m job.report.schema > docs/report.schema.json"
+
+
+@each
+def test_every_sample_obeys_the_published_schema_and_reads_back(made: Report) -> None:
+    text = made.model_dump_json()
+    jsonschema.Draft202012Validator(json.loads(schema())).validate(json.loads(text))
+    assert Report.model_validate_json(text) == made
+
+
+def test_the_schema_refuses_a_report_with_a_missing_or_a_foreign_field() -> None:
+    validator = jsonschema.Draft202012Validator(json.loads(schema()))
+    whole = json.loads(helped().model_dump_json())
+    assert not validator.is_valid({name: value for name, value in whole.items() if name != "schema_version"})
+    assert not validator.is_valid(whole | {"surprise": 1})
