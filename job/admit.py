@@ -25,10 +25,14 @@ def read(store: Store, dataset: str, run: str) -> tuple[RunPlan, Split]:
     """A frozen plan and its split. Raises ``DataError`` if there is no such run."""
     keys = layout.Run(dataset, run)
     try:
-        planned = from_plain(RunPlan, json.loads(store.read(keys.plan())))
-        table = pq.read_table(io.BytesIO(store.read(keys.split())))
+        record, table = store.read(keys.plan()), pq.read_table(io.BytesIO(store.read(keys.split())))
     except KeyError as missing:
         raise DataError(f"there is no {missing.args[0]} below {store.shown}", "run the job with these settings first") from None
+    try:
+        planned = from_plain(RunPlan, json.loads(record))
+    except KeyError as missing:
+        raise ConflictError(f"the plan of run {run} lacks {missing.args[0]!r}: another version of saltworks wrote it",
+                            f"finish it with that version, or set {env_name(('edition',))} to a new name") from None
     return planned, Split(tuple(words.name for words in planned.classes), table)
 
 
@@ -46,7 +50,8 @@ def known(store: Store, settings: Settings, chosen: plan.ChosenPlugs) -> tuple[R
         if record:
             frozen = json.loads(record)
             _refuse_difference(settings.edition, frozen["identity"], plan.identity(settings, chosen))
-            return read(store, settings.dataset, frozen["run"])
+            if store.get(layout.Run(settings.dataset, frozen["run"]).plan()):   # else it died between the two: plan again
+                return read(store, settings.dataset, frozen["run"])
     return None
 
 
@@ -86,22 +91,29 @@ def freeze(store: Store, settings: Settings, chosen: plan.ChosenPlugs, planned: 
     Raises ``ConflictError`` for a dataset of other classes or task, or an edition planned with other settings.
     """
     keys = layout.Run(planned.dataset, planned.run)
+    if store.get(keys.plan()) is None:
+        _write(store, settings, plan.identity(settings, chosen), planned, split, keys)
+    submission = settings.submission or uuid.uuid4().hex
+    store.create(layout.submission(planned.dataset, submission), lineage.canonical({"run": planned.run}).encode())
+    return read(store, planned.dataset, planned.run)
+
+
+def _write(
+    store: Store, settings: Settings, identity: Mapping[str, Any], planned: RunPlan, split: Split, keys: layout.Run
+) -> None:
+    """Everything that a new run freezes; the plan comes last, so that its presence tells that the rest is there."""
     dataset = {"classes": list(split.classes), "task": planned.task}
     _agree(store, layout.dataset_json(planned.dataset), dataset,
            f"dataset {planned.dataset!r}", f"set {env_name(('dataset',))} to another name")
     recipe = {**plain(planned.recipe), "unit_size": planned.unit_size}
     _agree(store, layout.recipe_json(planned.recipe.id), recipe, "the recipe", "run again: another run has just fixed its units")
     store.create(keys.split(), shards.table_bytes(split.table))
-    store.create(keys.plan(), json.dumps(plain(planned), indent=1, sort_keys=True).encode())
-    identity = plan.identity(settings, chosen)
     if settings.edition:
         record = lineage.canonical({"run": planned.run, "identity": identity}).encode()
         if not store.create(layout.edition(planned.dataset, settings.edition), record):
             frozen = json.loads(store.read(layout.edition(planned.dataset, settings.edition)))
             _refuse_difference(settings.edition, frozen["identity"], identity)
-    submission = settings.submission or uuid.uuid4().hex
-    store.create(layout.submission(planned.dataset, submission), lineage.canonical({"run": planned.run}).encode())
-    return read(store, planned.dataset, planned.run)
+    store.create(keys.plan(), json.dumps(plain(planned), indent=1, sort_keys=True).encode())
 
 
 def open_store(settings: Settings) -> Store:

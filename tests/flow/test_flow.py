@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from job import admit, plugs, settings, sweep
-from job.errors import ConflictError, SettingsError
+from job.errors import SettingsError
 from job.ground import layout
 from job.ground.events import Events
 from job.ground.store import Store
@@ -138,13 +138,6 @@ def test_the_trial_at_alpha_zero_predicts_exactly_as_a_plain_loop_does(finished:
                 assert ((model(val_x).argmax(1) == val_y).numpy() == correct.astype(bool)).all()
     finally:
         torch.set_num_threads(threads)
-
-
-def test_an_edition_planned_with_other_settings_is_refused_naming_them(folder: Path, job: Callable) -> None:
-    job(folder, "--edition", "spring")
-    with pytest.raises(ConflictError, match=r"train\.steps: 40 there, 41 now") as caught:
-        job(folder, "--edition", "spring", "--train.steps", "41")
-    assert caught.value.exit_code == 73
 
 
 def test_more_images_than_are_supplied_are_refused_with_the_number_missing(tmp_path: Path, job: Callable) -> None:
