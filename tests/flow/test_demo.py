@@ -1,0 +1,82 @@
+"""The embedded default as a user runs it: the full grid, one process of its own, every file it leaves. Once."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from job.settings import PREFIX
+
+pytestmark = [pytest.mark.flow, pytest.mark.timeout(1200)]
+HOME = Path(__file__).parents[2]
+SECRET = "canary-4711"
+
+
+def run(verb: str, root: Path) -> subprocess.CompletedProcess[str]:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    environ |= {"AWS_SECRET_ACCESS_KEY": SECRET}
+    return subprocess.run([sys.executable, "-m", "job", verb, "--root", str(root)], cwd=HOME, env=environ,
+                          capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    root = tmp_path_factory.mktemp("demo")
+    return root, run("run", root)
+
+
+def report_of(root: Path) -> Path:
+    return next(root.glob("digits/runs/*/report"))
+
+
+def test_the_demo_ends_with_a_verdict_on_real_digits_and_says_where_the_report_lies(demo: tuple) -> None:
+    root, done = demo
+    assert done.returncode == 0, done.stderr
+    report = json.loads((report_of(root) / "report.json").read_text())
+    assert f"verdict    {report['verdict']}" in done.stdout
+    assert str(report_of(root)) in done.stdout
+    assert "where the time went" in done.stdout
+    assert all(json.loads(line) for line in done.stderr.splitlines()), "stderr holds JSON lines alone"
+
+
+def test_the_report_follows_its_published_schema_and_adds_up(demo: tuple) -> None:
+    report = json.loads((report_of(demo[0]) / "report.json").read_text())
+    jsonschema.validate(report, json.loads((HOME / "docs/report.schema.json").read_text()))
+    assert [arm["n_synthetic"] for arm in report["arms"]] == [0, 27, 80, 240, 720, 720]
+    assert [arm["n_real"] for arm in report["arms"]] == [80, 80, 80, 80, 80, 0]
+    assert report["n_test"] == 617
+    assert report["counts"]["planned"] == sum(report["counts"][word] for word in ("kept", "rejected", "failed", "unused"))
+    assert report["alpha_star"] == (report["candidate"] if report["verdict"] == "helped" else 0)
+    assert report["verdict"] == "helped"   # the shipped weights draw digits that 80 real ones lack
+
+
+def test_no_secret_stands_in_anything_that_the_job_wrote(demo: tuple) -> None:
+    root, done = demo
+    assert SECRET not in done.stdout + done.stderr
+    assert not [path for path in root.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()]
+
+
+def test_the_page_opens_in_a_browser_without_an_error(demo: tuple) -> None:
+    from tests.flow.test_browser import check_page
+
+    check_page(report_of(demo[0]) / "report.html")
+
+
+def test_the_second_run_and_the_report_alone_give_the_same_answer(demo: tuple) -> None:
+    root, done = demo
+    for verb in ("run", "report"):
+        again = run(verb, root)
+        assert again.returncode == 0, again.stderr
+        assert again.stdout.splitlines()[0] == done.stdout.splitlines()[0]
+
+
+def test_the_plan_prints_what_would_be_done_and_writes_nothing(tmp_path: Path) -> None:
+    told = run("plan", tmp_path / "nothing")
+    assert told.returncode == 0, told.stderr
+    for word in ("80 train, 200 validation, 617 locked test", "800 in 20 units of 40", "50: 6 alphas × 5 seeds", "no price is set"):
+        assert word in told.stdout
+    assert not list(tmp_path.iterdir())
