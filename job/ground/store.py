@@ -17,9 +17,12 @@ from typing import Any, TypeVar
 import fsspec
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from job.errors import AccessError, DataError, JobError, SettingsError, TemporaryError, redact
+from job.errors import AccessError, ConflictError, DataError, JobError, SettingsError, TemporaryError, redact
 
 SCHEMES = ("file", "s3", "gs", "gcs", "abfs", "az", "memory")
+BUCKETS = ("s3", "gs", "gcs", "abfs", "az")
+NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"}
+MISCONFIGURED = {"ParamValidationError", "ProfileNotFound", "NoRegionError", "InvalidRegionError", "ConfigParseError"}
 LASTING = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 T = TypeVar("T")
 
@@ -28,11 +31,13 @@ class Store:
     """A folder or bucket prefix. Cheap to make and to send: it holds the URL, never a credential or a client."""
 
     def __init__(self, url: str, retry_s: float = 300) -> None:
-        """Raise ``SettingsError`` for a scheme that is not on the list, or a chained URL."""
-        scheme, separator, _ = url.partition("://")
+        """Raise ``SettingsError`` for a scheme that is not on the list, a chained URL, or one without its bucket."""
+        scheme, separator, place = url.partition("://")
         scheme = scheme if separator else "file"
         if "::" in url or scheme not in SCHEMES:
             raise SettingsError(f"cannot store at {redact(url)!r}", f"use a folder or one of {', '.join(SCHEMES)}://")
+        if scheme in BUCKETS and not place.partition("/")[0]:
+            raise SettingsError(f"{redact(url)!r} names no bucket", f"write {scheme}://bucket/prefix")
         self.url = url if separator else str(Path(url).absolute())
         self.scheme = scheme
         self.retry_s = retry_s
@@ -83,10 +88,20 @@ class Store:
             return None
 
     def list(self, prefix: str) -> list[tuple[str, int]]:
-        """Objects below a prefix that ends in a slash (or is empty): (key, bytes), sorted. A hint, not the truth."""
+        """Objects below a prefix that ends in a slash (or is empty): (key, bytes), sorted. A hint, not the truth.
+
+        Links to files count as files. Raises ``DataError`` for a link to a folder: what it holds would be missing silently.
+        """
+        below = self._path(prefix).rstrip("/") + "/"   # a file may be called as the prefix is
+
         def find() -> dict[str, Any]:
             self._fs.invalidate_cache()
-            return self._fs.find(self._path(prefix).rstrip("/"), detail=True)
+            return self._fs.find(below.rstrip("/"), detail=True)
+
+        def is_file(path: str, info: dict[str, Any]) -> bool:
+            if info.get("islink") and self._fs.isdir(path):
+                raise DataError(f"{path} is a link to a folder, and such links are not followed", "put the folder itself there")
+            return info["type"] == "file" or (info.get("islink") and self._fs.isfile(path))
 
         try:
             found = self._persist(find, prefix)
@@ -95,7 +110,7 @@ class Store:
         top = len(self._opened()[1]) + 1
         return sorted(
             (path[top:], int(info["size"] or 0)) for path, info in found.items()
-            if info["type"] == "file" and not path.rpartition("/")[2].startswith(".tmp-")
+            if path.startswith(below) and is_file(path, info) and not path.rpartition("/")[2].startswith(".tmp-")
         )
 
     def create(self, key: str, data: bytes) -> bool:
@@ -103,19 +118,31 @@ class Store:
 
         Returns True if the object now holds ``data`` (made by us, now or before), False if another one was there first.
         """
-        path = self._path(key)
         make = self._create_file if self.scheme == "file" else self._create_object
         try:
-            self._persist(lambda: make(path, data), key)
+            self._write(make, key, data)
         except FileExistsError:
-            return self.read(key) == data
+            there = self.get(key)
+            if there is None:
+                raise self._blocked(key) from None
+            return there == data
         return True
 
     def replace(self, key: str, data: bytes) -> None:
         """Make or overwrite an object, whole or not at all. For what can be made again at any time, such as a report."""
+        self._write(self._replace_file if self.scheme == "file" else self._fs.pipe_file, key, data)
+
+    def _write(self, put: Callable[[str, bytes], None], key: str, data: bytes) -> None:
         path = self._path(key)
-        put = self._replace_file if self.scheme == "file" else self._fs.pipe_file
-        self._persist(lambda: put(path, data), key)
+        try:
+            self._persist(lambda: put(path, data), key)
+        except (NotADirectoryError, IsADirectoryError):
+            raise self._blocked(key) from None
+        except FileNotFoundError:
+            raise DataError(f"{redact(self.url)} does not exist and cannot be made", "create the bucket, or check the URL") from None
+
+    def _blocked(self, key: str) -> ConflictError:
+        return ConflictError(f"{redact(self.url)}/{key}: a folder or file of that name is in the way", "remove it, or use another root")
 
     def _create_object(self, path: str, data: bytes) -> None:
         self._fs.pipe_file(path, data, mode="create")
@@ -139,25 +166,40 @@ class Store:
             return attempts(action)
         except JobError:
             raise
-        except PermissionError as error:
-            raise AccessError(f"no permission at {where}: {error}", "check credentials and policy") from None
-        except (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError):
-            raise
+        except LASTING as error:
+            if not isinstance(error, PermissionError):
+                raise
+            raise AccessError(f"no permission at {where}: {_told(error)}", "check credentials and policy") from None
         except Exception as error:
-            if _credentials(error):
-                raise AccessError(f"no credentials for {where}: {error}", "give the process credentials") from None
-            if getattr(error, "errno", None) == errno.ENOSPC:
+            if type(error).__name__ in NO_CREDENTIALS:
+                raise AccessError(f"no credentials for {where}: {_told(error)}", "give the process credentials") from None
+            if type(error).__name__ in MISCONFIGURED:
+                raise SettingsError(f"cannot use {where}: {_told(error)}", "correct the URL or the storage settings") from None
+            number = getattr(error, "errno", None)
+            if number == errno.ENOSPC:
                 raise TemporaryError(f"the disk is full at {where}", "free space and run again") from None
+            if number == errno.EROFS:
+                raise AccessError(f"{where} is read-only", "mount it to be written to, or use another root") from None
             if _passing(error):
-                raise TemporaryError(f"storage trouble at {where}: {redact(str(error))}", "run again to resume") from error
+                raise TemporaryError(f"storage trouble at {where}: {_told(error)}", "run again to resume") from error
+            if isinstance(error, OSError):
+                raise DataError(f"{where} cannot be used: {_told(error)}", "use another place") from None
             raise
+
+
+def _told(error: BaseException) -> str:
+    """What the error says, in one line."""
+    return redact(" ".join(str(error).split()))
 
 
 @contextmanager
 def _temporary(path: str, data: bytes) -> Iterator[str]:
     """A whole, synced file beside ``path``, gone afterwards unless it was renamed."""
     folder, _, name = path.rpartition("/")
-    os.makedirs(folder, exist_ok=True)
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(folder) from error
     temporary = f"{folder}/.tmp-{uuid.uuid4().hex}-{name[:40]}"
     try:
         with open(temporary, "xb") as file:
@@ -169,13 +211,9 @@ def _temporary(path: str, data: bytes) -> Iterator[str]:
         Path(temporary).unlink(missing_ok=True)
 
 
-def _credentials(error: BaseException) -> bool:
-    return type(error).__name__ in {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"}
-
-
 def _passing(error: BaseException) -> bool:
     """Whether waiting may help: network and server trouble, not absence, permission or a full disk."""
-    if isinstance(error, (JobError, *LASTING)) or _credentials(error):
+    if isinstance(error, (JobError, *LASTING)) or type(error).__name__ in NO_CREDENTIALS | MISCONFIGURED:
         return False
     if isinstance(error, OSError):
         return error.errno not in (errno.ENOSPC, errno.EINVAL, errno.EROFS, errno.ENAMETOOLONG)
