@@ -96,7 +96,7 @@ def _marks(axes: Axes, report: Report, arms: Sequence[Arm], colour: str) -> None
     if star is not candidate:
         axes.plot(candidate.realised_alpha, candidate.val_accuracy, "o", color="white", markeredgecolor=CURVE,
                   markersize=14, markeredgewidth=2.4, zorder=5)
-        said.append((candidate, f"candidate α = {candidate.alpha:g}", f"best on validation, {NOT_TAKEN[report.verdict]}"))
+        said.append((candidate, f"candidate α = {candidate.alpha:g}", f"best above 0 on validation, {NOT_TAKEN[report.verdict]}"))
     low, high = axes.get_ylim()
     taken: list[Text] = []
     for arm, bold, soft in reversed(said):   # the right one first: the left one goes above it if they meet
@@ -155,7 +155,7 @@ def _asked(axes: Axes, arms: Sequence[Arm], candidate: float) -> None:
     y = 0.137 - 0.049 * rows
     _text(axes.figure, LEFT, y, f"α, the synthetic share of the training set{shown}", 13, 0.6, weight="bold")
     _text(axes.figure, LEFT, y - 0.027, f"small: synthetic images beside {max(arm.n_real for arm in arms):,} real ones; {marks}"
-          + (f"; no room to name {', '.join(unnamed)}" if unnamed else ""), 11, 0.6, color=SOFT)
+          + (f"; no room to name {', '.join(unnamed) if len(unnamed) < 4 else len(unnamed)}" if unnamed else ""), 11, 0.6, color=SOFT)
 
 
 def _gain(figure: Figure, report: Report, colour: str) -> None:
