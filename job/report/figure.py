@@ -98,33 +98,35 @@ def _marks(axes: Axes, report: Report, arms: Sequence[Arm], colour: str) -> None
                   markersize=14, markeredgewidth=2.4, zorder=5)
         said.append((candidate, f"candidate α = {candidate.alpha:g}", f"best above 0 on validation, {NOT_TAKEN[report.verdict]}"))
     low, high = axes.get_ylim()
-    taken: list[Text] = []
+    taken: list[Annotation] = []
     for arm, bold, soft in reversed(said):   # the right one first: the left one goes above it if they meet
-        for row, to_right in ((0, True), (0, False), (1, True), (1, False)):
-            pieces = _label(axes, arm.realised_alpha, LABELS_AT[row], bold, soft, to_right, colour if arm is star else CURVE)
-            inside = axes.get_window_extent()
-            if all(inside.x0 <= _extent(one).x0 and _extent(one).x1 <= inside.x1 and not any(_meet(one, other, 16) for other in taken)
-                   for one in pieces):
+        for height in LABELS_AT:
+            pieces, beside = _label(axes, arm.realised_alpha, height, bold, soft, colour if arm is star else CURVE)
+            if height == LABELS_AT[-1] or not any(_meet(piece, other, 16) for piece in pieces for other in taken):
                 break
             for piece in pieces:
                 piece.remove()
         taken += pieces
-        axes.plot([arm.realised_alpha] * 2, [arm.val_accuracy, low + LABELS_AT[row] * (high - low)], color=RULE, linewidth=1,
-                  zorder=1)
+        end = height if beside else height - 0.05
+        axes.plot([arm.realised_alpha] * 2, [arm.val_accuracy, low + end * (high - low)], color=RULE, linewidth=1, zorder=1)
 
 
-def _label(axes: Axes, x: float, height: float, bold: str, soft: str, to_right: bool, colour: str) -> list[Annotation]:
-    """Two words in the free strip at the top, at the right or left of the line that leads to the mark."""
-    words = [(bold, {"weight": "bold", "color": colour}), (soft, {"color": SOFT})]
-    made, offset = [], 7.0
-    for words_, style in words if to_right else reversed(words):
-        piece = axes.annotate(
-            words_, (x, height), (offset if to_right else -offset, 0), xycoords=("data", "axes fraction"),
-            textcoords="offset points", ha="left" if to_right else "right", va="top", fontsize=12, family=FONT, **style,
-        )
-        made.append(piece)
-        offset += _extent(piece).width * 72 / DPI + 7
-    return made
+def _label(axes: Axes, x: float, height: float, bold: str, soft: str, colour: str) -> tuple[list[Annotation], bool]:
+    """Two words in the free strip at the top, and whether they stand beside the line that leads down to the mark.
+
+    Near the right edge they move to the left until they fit, and the line ends below them.
+    """
+    pieces = [
+        axes.annotate(words, (x, height), (0, 0), xycoords=("data", "axes fraction"), textcoords="offset points", va="top",
+                      fontsize=12, family=FONT, **style)
+        for words, style in ((bold, {"weight": "bold", "color": colour}), (soft, {"color": SOFT}))
+    ]
+    first, second = (_extent(piece).width for piece in pieces)
+    free = axes.get_window_extent().x1 - axes.transData.transform((x, 0))[0] - first - 10 - second
+    start = min(10.0, free)
+    for piece, offset in zip(pieces, (start, start + first + 10), strict=True):
+        piece.xyann = (offset * 72 / DPI, 0)
+    return pieces, free >= 10
 
 
 def _asked(axes: Axes, arms: Sequence[Arm], candidate: float) -> None:

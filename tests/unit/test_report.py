@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 from itertools import combinations
 from pathlib import Path
@@ -177,6 +178,17 @@ def test_the_figure_is_a_png_of_1600_by_900_without_a_clock_in_it() -> None:
 
 @each
 def test_no_text_of_the_figure_covers_another_or_leaves_the_picture(made: Report) -> None:
+    refuse_collisions(made)
+
+
+@pytest.mark.parametrize("make", [undecided, crowded], ids=["undecided", "crowded"])
+def test_texts_keep_apart_wherever_the_candidate_lies(make: Callable[[], Report]) -> None:
+    made = make()
+    for arm in made.arms[1:]:
+        refuse_collisions(made.model_copy(update={"candidate": arm.alpha}))
+
+
+def refuse_collisions(made: Report) -> None:
     figure = draw(made)
     figure.draw_without_rendering()
     extents = {text.get_text(): text.get_window_extent() for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()}
