@@ -39,19 +39,19 @@ def read(store: Store, dataset: str, run: str) -> tuple[RunPlan, Split]:
 def known(store: Store, settings: Settings, chosen: plan.ChosenPlugs) -> tuple[RunPlan, Split] | None:
     """The run that this submission or edition has already planned, or None.
 
-    Raises ``ConflictError`` if the edition was planned with other settings.
+    Raises ``ConflictError`` if it was planned with other settings.
     """
-    if settings.submission:
-        record = store.get(layout.submission(settings.dataset, settings.submission))
-        if record:
-            return read(store, settings.dataset, json.loads(record)["run"])
-    if settings.edition:
-        record = store.get(layout.edition(settings.dataset, settings.edition))
+    for kind, name, key in (
+        ("submission", settings.submission, layout.submission(settings.dataset, settings.submission or "")),
+        ("edition", settings.edition, layout.edition(settings.dataset, settings.edition or "")),
+    ):
+        record = store.get(key) if name else None
         if record:
             frozen = json.loads(record)
-            _refuse_difference(settings.edition, frozen["identity"], plan.identity(settings, chosen))
+            _refuse_difference(kind, str(name), frozen["identity"], plan.identity(settings, chosen))
             if store.get(layout.Run(settings.dataset, frozen["run"]).plan()):   # else it died between the two: plan again
-                return read(store, settings.dataset, frozen["run"])
+                planned, split = read(store, settings.dataset, frozen["run"])
+                return plan.refresh(planned, settings, chosen), split
     return None
 
 
@@ -90,12 +90,14 @@ def freeze(store: Store, settings: Settings, chosen: plan.ChosenPlugs, planned: 
 
     Raises ``ConflictError`` for a dataset of other classes or task, or an edition planned with other settings.
     """
-    keys = layout.Run(planned.dataset, planned.run)
+    keys, identity = layout.Run(planned.dataset, planned.run), plan.identity(settings, chosen)
     if store.get(keys.plan()) is None:
-        _write(store, settings, plan.identity(settings, chosen), planned, split, keys)
+        _write(store, settings, identity, planned, split, keys)
     submission = settings.submission or uuid.uuid4().hex
-    store.create(layout.submission(planned.dataset, submission), lineage.canonical({"run": planned.run}).encode())
-    return read(store, planned.dataset, planned.run)
+    record = lineage.canonical({"run": planned.run, "identity": identity}).encode()
+    store.create(layout.submission(planned.dataset, submission), record)
+    frozen, split = read(store, planned.dataset, planned.run)
+    return plan.refresh(frozen, settings, chosen), split
 
 
 def _write(
@@ -112,7 +114,7 @@ def _write(
         record = lineage.canonical({"run": planned.run, "identity": identity}).encode()
         if not store.create(layout.edition(planned.dataset, settings.edition), record):
             frozen = json.loads(store.read(layout.edition(planned.dataset, settings.edition)))
-            _refuse_difference(settings.edition, frozen["identity"], identity)
+            _refuse_difference("edition", settings.edition, frozen["identity"], identity)
     store.create(keys.plan(), json.dumps(plain(planned), indent=1, sort_keys=True).encode())
 
 
@@ -132,10 +134,10 @@ def _agree(store: Store, key: str, record: Mapping[str, Any], what: str, cure: s
         raise ConflictError(f"{what} exists with other {_difference(there, record)}", cure)
 
 
-def _refuse_difference(edition: str, there: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
+def _refuse_difference(kind: str, name: str, there: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
     if there != ours:
-        raise ConflictError(f"edition {edition!r} was planned with other settings: {_difference(there, ours)}",
-                            f"set {env_name(('edition',))} to a new name, or put the settings back")
+        raise ConflictError(f"{kind} {name!r} was planned with other settings: {_difference(there, ours)}",
+                            f"set {env_name((kind,))} to a new name, or put the settings back")
 
 
 def _difference(there: Mapping[str, Any], ours: Mapping[str, Any]) -> str:

@@ -35,8 +35,7 @@ class Committed:
     failed: tuple[tuple[int, str], ...]
     draw_s: float
     encode_s: float
-    model: str
-    revision: str
+    origin: tuple[str, str, str]   # model, revision, licence
 
 
 def work_unit(
@@ -59,7 +58,7 @@ def work_unit(
         "unit": unit.name, "data": key, "sha256": digest, "bytes": len(data), "made": len(drawn),
         "ids": [spec.id for spec, _ in drawn], "failed": [[one.spec.index, one.spec.id, one.reason] for one in failed],
         "batch_size": batch_size, "draw_s": round(draw_s, 4), "encode_s": round(clock() - start, 4),
-        "model": origin.model, "revision": origin.revision,
+        "origin": [origin.model, origin.revision, origin.licence],
     }
     store.create(layout.commit(recipe.id, unit), lineage.canonical(record).encode())
     committed = read_commit(store, recipe, unit)   # ours, or the winner's
@@ -105,7 +104,7 @@ def read_commit(store: Store, recipe: Recipe, unit: Unit) -> Committed | None:
     record = json.loads(data)
     failed = tuple((index, reason) for index, _, reason in record["failed"])
     return Committed(unit, record["data"], record["sha256"], failed, record["draw_s"], record["encode_s"],
-                     record["model"], record["revision"])
+                     tuple(record["origin"]))
 
 
 def read_shard(store: Store, committed: Committed, columns: Sequence[str] | None = None) -> Any:

@@ -7,7 +7,7 @@ tested in milliseconds. Nothing after this room sees the settings.
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -201,7 +201,7 @@ def make(
     )
     size = unit_size or _unit_size(gen.unit_size, max(quotas))
     metrics = tuple(
-        MetricPlan(name, lineage.canonical(one.options.model_dump(mode="json")), metric_weights[name], lineage.content_id(
+        MetricPlan(name, _all(one), metric_weights[name], lineage.content_id(
             "metric", name, one.identity, metric_weights[name], [(word.key, word.name) for word in classes]))
         for name, one in sorted(chosen.metrics.items())
     )
@@ -209,18 +209,36 @@ def make(
     run = lineage.content_id("run", settings.dataset, edition, identity(settings, chosen), recipe.id, [m.digest for m in metrics])
     return RunPlan(
         run=run, dataset=settings.dataset, edition=edition,
-        source=settings.real.name, source_options=lineage.canonical(chosen.source.options.model_dump(mode="json")),
+        source=settings.real.name, source_options=_all(chosen.source),
         classes=classes, n_train=counts(split, "train"), n_val=sum(counts(split, "val")), n_test=sum(counts(split, "test")),
         n_aside=sum(counts(split, "aside")), recipe=recipe,
-        generator_options=lineage.canonical(chosen.generator.options.model_dump(mode="json")),
+        generator_options=_all(chosen.generator),
         unit_size=size, batch_size=_divisor(size, gen.batch_size), quotas=tuple(quotas), failed_share=gen.failed_share,
         metrics=metrics,
         filter=FilterPlan(**settings.filter.model_dump()), allocation=settings.mixing.allocation, alphas=tuple(alphas),
-        task=settings.task.name, task_options=lineage.canonical(chosen.task.options.model_dump(mode="json")),
+        task=settings.task.name, task_options=chosen.task.identity,
         schedule=Schedule(train.steps, train.batch_size, train.learning_rate, train.weight_decay, train.size_px, train.threads),
         sweep_seeds=_seeds("sweep", settings.sweep.seeds), confirm_seeds=_seeds("confirm", settings.sweep.confirm_seeds),
         price=Price(**settings.price.model_dump()),
     )
+
+
+def refresh(frozen: RunPlan, settings: Settings, chosen: ChosenPlugs) -> RunPlan:
+    """A frozen plan with today's free settings: where things lie, how much at once, how much may fail.
+
+    Only to be called with settings of the same identity. Prices stay those of the plan: a run has one bill.
+    """
+    metrics = tuple(replace(metric, options=_all(chosen.metrics[metric.name])) for metric in frozen.metrics)
+    return replace(
+        frozen, source_options=_all(chosen.source), generator_options=_all(chosen.generator),
+        metrics=metrics, batch_size=_divisor(frozen.unit_size, settings.generator.batch_size),
+        failed_share=settings.generator.failed_share,
+    )
+
+
+def _all(chosen: Chosen) -> str:
+    """Every option, those that are not identity too."""
+    return lineage.canonical(chosen.options.model_dump(mode="json"))
 
 
 def _unit_size(wanted: int | str, quota: int) -> int:

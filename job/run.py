@@ -128,20 +128,25 @@ class River:
         """One trial per mix, judged on one strictly real part of the split."""
         trials = [sweep.trial_of(self.plan, self.split, mix, seeds, part) for mix in mixes]
         with self.room(room, "train", len(trials) * len(seeds), "trainings") as (advance, spend):
-            results, held = sweep.sweep(self.store, self.plan, self.split, trials, self.committed, self.pools["sweep"],
-                                        advance, self.pixels)
-            train = sum(one.seconds for one in results) if held else 0.0
-            spend({"train": train, "start": max(0.0, held - train)})
+            results, seconds = sweep.sweep(self.store, self.plan, self.split, trials, self.committed, self.pools["sweep"],
+                                           advance, self.pixels)
+            spend(seconds)
         return results
 
     def choose(self, results: Sequence[TrialResult]) -> tuple[Choice, int]:
-        """The candidate, written down before the locked test is looked at; and how many looks that makes."""
+        """The candidate, written down before the locked test is looked at; and how often this test was looked at.
+
+        Every run of the dataset that looks at the same test images leaves its mark there: a test that was looked at
+        often is no longer locked, whatever the editions were called.
+        """
         choice = mixing.choose(results)
         record = lineage.canonical({**asdict(choice), "trials": [one.trial for one in results]}).encode()
-        looks = 1
-        while not self.store.create(self.keys.choice(looks), record):
-            looks += 1   # an earlier look chose otherwise: this one is a further look, and is shown as such
-        return choice, looks
+        number = 1
+        while not self.store.create(self.keys.choice(number), record):
+            number += 1   # this run chose otherwise before
+        test = lineage.content_id("test", sorted(self.split.part("test")["digest"].to_pylist()))
+        self.store.create(layout.look(self.plan.dataset, test, f"{self.plan.run}-{number}"), record)
+        return choice, len(self.store.list(layout.looks(self.plan.dataset, test)))
 
     def report(self, found: Found) -> Report:
         """Assemble, draw and store the report; then the run is done."""
@@ -176,9 +181,10 @@ class River:
             with self.events.room(name, total, unit) as advance:
                 yield advance, spent.update
         finally:
-            price = self.plan.price
-            lines = [cost.line(name, one, seconds, gpus=pool.gpus, cpus=pool.cpus, price=price) for one, seconds in spent.items()]
-            self.ledger.add([*lines, cost.wall(name, time.perf_counter() - start)])
+            if pool.workers:   # deciding again spends nothing
+                lines = [cost.line(name, one, seconds, gpus=pool.gpus, cpus=pool.cpus, price=self.plan.price)
+                         for one, seconds in spent.items()]
+                self.ledger.add([*lines, cost.wall(name, time.perf_counter() - start)])
 
 
 def _drawn(planned: RunPlan, label: int, mine: Sequence[generate.Committed], scores: pa.Table) -> pa.Table:

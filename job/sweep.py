@@ -10,6 +10,7 @@ import json
 import logging
 import tempfile
 import time
+import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NoReturn
@@ -169,12 +170,12 @@ def read_result(store: Store, plan: RunPlan, trial: str) -> TrialResult | None:
 def sweep(
     store: Store, plan: RunPlan, split: Split, trials: Sequence[Trial], committed: Sequence[Committed], pool: Pool,
     advance: Advance, cache: dict[str, Pixels],
-) -> tuple[tuple[TrialResult, ...], float]:
-    """Results of all trials, in their order, fitting only those that are not committed; and the seconds it held workers."""
+) -> tuple[tuple[TrialResult, ...], dict[str, float]]:
+    """Results of all trials, in their order, fitting only those that are not committed; and the seconds by kind."""
     found = {trial.id: read_result(store, plan, trial.id) for trial in trials}
     missing = [trial for trial in trials if found[trial.id] is None]
     advance(sum(len(trial.seeds) for trial in trials) - sum(len(trial.seeds) for trial in missing))
-    held = 0.0
+    spent = {"train": 0.0, "start": 0.0}
     if missing and not pool.workers:
         raise DataError(f"the trial at alpha {missing[0].mix.alpha:g} is missing", "fit it with: python -m job run")
     if missing:
@@ -187,11 +188,14 @@ def sweep(
                 return time.perf_counter() - start
 
             held = sum(drivers.map(one, missing))
-        found |= {trial.id: read_result(store, plan, trial.id) for trial in missing}
+        fresh = {trial.id: read_result(store, plan, trial.id) for trial in missing}
+        spent["train"] = sum(result.seconds for result in fresh.values() if result)
+        spent["start"] = max(0.0, held - spent["train"])   # processes, imports, and waiting for room
+        found |= fresh
     lost = [trial for trial in trials if found[trial.id] is None]
     if lost:
         raise TemporaryError(f"the trial at alpha {lost[0].mix.alpha:g} left no result", "run again to fit it")
-    return tuple(found[trial.id] for trial in trials), held   # type: ignore[misc]
+    return tuple(found[trial.id] for trial in trials), spent   # type: ignore[misc]
 
 
 def _raise_cause(trial: Trial, error: Any) -> NoReturn:
@@ -225,7 +229,7 @@ def _fit(store: Store, plan: RunPlan, split: Split, trial: Trial, shared: Pixels
     import ray.train
 
     logging.getLogger("ray.train").setLevel(logging.ERROR)
-    error_key = f"{layout.Run(plan.dataset, plan.run).root}errors/{trial.id}-{time.time_ns()}.json"
+    error_key = layout.Run(plan.dataset, plan.run).error(f"{trial.id}-{uuid.uuid4().hex[:12]}")
     taken = {take.words.key: shared.synthetic[take.words.key] for take in trial.mix.synthetic if take.count}
     trainer = lean_trainer()(
         train_trial,

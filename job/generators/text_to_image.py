@@ -62,9 +62,6 @@ class TextToImage:
             Literal["fp32", "bf16", "fp16"],
             Field(description="number format on the device; bf16 needs an Ampere GPU or later, fp16 any GPU"),
         ] = "fp32"
-        batch_size: Annotated[
-            int, Field(ge=1, le=1024, description="images drawn at once", json_schema_extra=NOT_IDENTITY)
-        ] = 40
 
     def __init__(self, options: BaseModel) -> None:
         self.options = self.Options.model_validate(options)
@@ -112,7 +109,7 @@ class TextToImage:
             output = self._pipeline(**arguments)
         except torch.OutOfMemoryError as error:
             raise DataError(f"{len(specs)} images of {size_px} px at once do not fit into the GPU's memory",
-                            "lower batch_size or size_px") from error
+                            "lower SALTWORKS_GENERATOR__BATCH_SIZE or SALTWORKS_GENERATOR__SIZE_PX") from error
         except ValueError as error:   # how pipelines refuse a size or a text
             raise DataError(f"the pipeline refuses to draw at {size_px} px: {_line(error)}",
                             "choose a size, steps and a scheduler that it knows") from error

@@ -40,6 +40,15 @@ def submission(dataset: str, name: str) -> str:
     return f"{dataset}/submissions/{name}.json"
 
 
+def looks(dataset: str, test: str) -> str:
+    """``test`` is the digest of the locked test's images."""
+    return f"{dataset}/looks/{test}/"
+
+
+def look(dataset: str, test: str, choice: str) -> str:
+    return f"{looks(dataset, test)}{choice}.json"
+
+
 class Run:
     """Keys of one run."""
 
@@ -67,6 +76,10 @@ class Run:
 
     def trial_data(self, trial: str, sha256: str) -> str:
         return f"{self.root}trials/{trial}-{sha256}.parquet"
+
+    def error(self, name: str) -> str:
+        """What a trial's worker could not do, for the driver to raise."""
+        return f"{self.root}errors/{name}.json"
 
     def choices(self) -> str:
         return f"{self.root}choices/"

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import job
-from job import plugs, statistics
+from job import mixing, plugs, statistics
 from job.generate import Committed
 from job.records import Choice, CostLine, Interval, Split, TrialResult, Verdict
 from job.report.model import Arm, ClassRow, Confirmed, Counts, Gain, Prices, Report, Spent
@@ -63,19 +63,24 @@ def assemble(found: Found, warnings: Sequence[str], flags: Mapping[str, str], sp
         smallest_detectable=verdict.smallest_detectable, would_decide=verdict.would_decide, test_looks=found.looks,
         score_name=score_name, argmax_alpha=max(arms, key=lambda arm: (arm.val_accuracy, -arm.alpha)).alpha,
         argmax_val_gain=max(arm.val_accuracy for arm in arms) - arms[0].val_accuracy, one_se_alpha=choice.one_se_alpha,
+        interior_optimum=mixing.interior_optimum(found.results, choice.candidate),
         arms=arms, confirmed=confirmed, n_train=sum(plan.n_train), n_val=plan.n_val, n_test=plan.n_test, n_aside=plan.n_aside,
         counts=counts, rounds=found.rounds, classes=classes, warnings=list(warnings), spent=rooms,
         wall_s=round(sum(one.wall_s for one in rooms), 2), cost=sum(costs) if costs else None,
         prices=Prices(**plain(plan.price)),
         generator={
-            "name": plan.recipe.generator, "model": found.committed[0].model if found.committed else "",
-            "revision": found.committed[0].revision if found.committed else "", "weights": plan.recipe.weights,
-            "recipe": plan.recipe.id, "options": plan.generator_options, "templates": " | ".join(plan.recipe.templates),
+            "name": plan.recipe.generator, **_origin(found), "weights": plan.recipe.weights, "recipe": plan.recipe.id,
+            "options": plan.generator_options, "templates": " | ".join(plan.recipe.templates),
         },
         settings={name: value for name, value in plain(plan).items() if name not in ("classes", "recipe", "price")},
         versions={"saltworks": job.__version__, "python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
         hardware={"machine": platform.machine(), "system": platform.system(), "processors": str(os.cpu_count())},
     )
+
+
+def _origin(found: Found) -> dict[str, str]:
+    """Where the images come from, as their commits say."""
+    return dict(zip(("model", "revision", "licence"), found.committed[0].origin, strict=True)) if found.committed else {}
 
 
 def mean_of(scores: pa.Table, class_key: str, name: str) -> float:
@@ -122,7 +127,8 @@ def _classes(found: Found, flags: Mapping[str, str]) -> list[ClassRow]:
         rows.append(ClassRow(
             name=words.name, n_real=n_real, planned=len(table),
             **{state: states.get(state, 0) for state in ("kept", "rejected", "failed", "unused")},
-            scores={name: mean_of(found.scores, words.key, name) for name in metrics}, flag=flags.get(words.key, ""),
+            scores={name: mean for name in metrics if np.isfinite(mean := mean_of(found.scores, words.key, name))},
+            flag=flags.get(words.key, ""),
             n_test=int(mine.sum()), test_accuracy_real_only=_accuracy(found.baseline, mine),
             test_accuracy_candidate=_accuracy(found.candidate, mine),
             gain=_gain(gain, len(found.candidate.seeds)) if gain else None, gain_word=gain.word if gain else "",

@@ -111,6 +111,7 @@ class Report(Part):
     argmax_alpha: float = Field(description="plain best α on validation")
     argmax_val_gain: float = Field(description="its gain on validation: optimistic, it is the best of several")
     one_se_alpha: float = Field(description="smallest α within one paired standard error of the best: an annotation")
+    interior_optimum: bool = Field(description="whether both neighbours of the best α are lower beyond their interval, on validation")
     arms: list[Arm]
     confirmed: list[Confirmed]
     n_train: int

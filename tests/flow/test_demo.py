@@ -8,8 +8,11 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from playwright.sync_api import Browser
 
 from job.settings import PREFIX
+from tests.flow.test_browser import browser as browser  # a fixture
+from tests.flow.test_browser import look, refuse_flaws
 
 pytestmark = [pytest.mark.flow, pytest.mark.timeout(1200)]
 HOME = Path(__file__).parents[2]
@@ -60,10 +63,8 @@ def test_no_secret_stands_in_anything_that_the_job_wrote(demo: tuple) -> None:
     assert not [path for path in root.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()]
 
 
-def test_the_page_opens_in_a_browser_without_an_error(demo: tuple) -> None:
-    from tests.flow.test_browser import check_page
-
-    check_page(report_of(demo[0]) / "report.html")
+def test_the_page_opens_in_a_browser_without_an_error(demo: tuple, browser: Browser) -> None:
+    refuse_flaws(look(browser, report_of(demo[0]) / "report.html"))
 
 
 def test_the_second_run_and_the_report_alone_give_the_same_answer(demo: tuple) -> None:
