@@ -33,7 +33,7 @@ def sha256(data: bytes) -> str:
 def class_words(label: int, name: str, description: str = "") -> ClassWords:
     """Name a class by slug and short hash of its own prompt words, so that adding a class renames no other."""
     slug = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:40] or "class"
-    return ClassWords(label, name, description, f"{slug}-{content_id(name, description)[:6]}")
+    return ClassWords(label, name, description, f"{slug}-{content_id(name, description)[:12]}")
 
 
 def make_recipe(
