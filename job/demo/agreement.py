@@ -48,6 +48,7 @@ def train_judges(*, steps: int, seed: int) -> list[nn.Module]:
             loss.backward()
             optimiser.step()
         judges.append(judge.eval())
+        print(f"judge {number + 1} of {JUDGES}: loss {loss.item():.4f}", flush=True)
     return judges
 
 
