@@ -142,7 +142,7 @@ def test_a_flag_without_its_value_or_a_value_without_its_flag_is_refused(flags: 
 
 
 def test_help_names_every_flag_and_ends_well(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="^0$"):
+    with pytest.raises(SystemExit, match=r"^0$"):
         load(["--help"], {})
     text = capsys.readouterr().out
     assert not [path for path in LEAVES if f"--{'.'.join(path)} " not in text]
