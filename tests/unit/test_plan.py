@@ -181,6 +181,7 @@ def test_where_data_and_weights_lie_is_nothing_and_what_they_are_is_everything()
     assert plan_of(moved, weights="w").run == plan_of(big, weights="w").run
     assert plan_of(moved, weights="w").recipe == plan_of(big, weights="w").recipe
     assert plan_of(FOLDER).run == plan_of(FOLDER | {"SALTWORKS_REAL__OPTIONS__URL": "y", "SALTWORKS_REAL__OPTIONS__READERS": "3"}).run
+    assert plan_of({"SALTWORKS_TASK__OPTIONS__FLIP": "false", "SALTWORKS_GENERATOR__OPTIONS__NOISE": ".25"}).run == plan_of({}).run
     runs = [plan_of(big, weights=one, clip=other) for one in ("w", "v") for other in ("c", "d")]
     assert len({one.run for one in runs}) == 4
     assert len({one.recipe.id for one in runs}) == 2
