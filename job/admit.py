@@ -109,7 +109,8 @@ def _write(
            f"dataset {planned.dataset!r}", f"set {env_name(('dataset',))} to another name")
     recipe = {**plain(planned.recipe), "unit_size": planned.unit_size}
     _agree(store, layout.recipe_json(planned.recipe.id), recipe, "the recipe", "run again: another run has just fixed its units")
-    store.create(keys.split(), shards.table_bytes(split.table))
+    if not store.create(keys.split(), shards.table_bytes(split.table)):   # it died before its plan, and the data changed
+        raise ConflictError(f"run {planned.run} was begun on other real images", f"set {env_name(('edition',))} to a new name")
     if settings.edition:
         record = lineage.canonical({"run": planned.run, "identity": identity}).encode()
         if not store.create(layout.edition(planned.dataset, settings.edition), record):

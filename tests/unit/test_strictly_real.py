@@ -127,9 +127,11 @@ def test_a_folder_that_bears_the_name_of_samples_is_refused(tmp_path: Path) -> N
 def test_an_image_that_was_swapped_for_a_generated_one_stops_the_judging(part: str, tmp_path: Path) -> None:
     _, planned, split = drafted(tmp_path)
     assert sweep.decode_real(planned, split.part(part))[0].shape == (6, 16, 16, 3)
-    (tmp_path / "real" / part / "cat" / "1.png").write_bytes(synthetic()[1])
-    with pytest.raises(DataError, match=f"'{part}/cat/1.png' changed after the index was frozen: it is marked as generated"):
-        sweep.decode_real(planned, split.part(part))
+    unmarked = encoded(stripes(0, 16, 0.2, np.random.default_rng(0)))
+    for data, why in ((synthetic()[1], "it is marked as generated"), (unmarked, "its pixels are others now")):
+        (tmp_path / "real" / part / "cat" / "1.png").write_bytes(data)
+        with pytest.raises(DataError, match=f"'{part}/cat/1.png' changed after the index was frozen: {why}"):
+            sweep.decode_real(planned, split.part(part))
 
 
 def test_a_row_that_points_at_a_shard_or_at_a_sample_decodes_to_nothing(tmp_path: Path) -> None:
