@@ -22,9 +22,13 @@ JUDGE_BATCH = 512
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """``correct_N``: uint8. ``loss``: mean over the last tenth of the steps; ``late_gain``: its fall over the tenth before."""
+    """``correct_N``: uint8. ``loss``: mean over the last tenth of the steps; ``late_gain``: its fall over the tenth before.
+
+    ``first_loss``: mean over the first tenth, without which a loss at chance level looks as flat as a converged one.
+    """
 
     correct_N: np.ndarray
+    first_loss: float
     loss: float
     late_gain: float
 
@@ -58,8 +62,10 @@ def fit(
         optimiser.step()
         losses[step] = loss.detach()
     tenth = max(1, schedule.steps // 10)
-    last, before = float(losses[-tenth:].mean()), float(losses[-2 * tenth : -tenth].mean())
-    return Fitted(judge(task, model, judged_MHWC, judged_targets_M), last, (before - last) / before if before > 0 else 0.0)
+    first, last = float(losses[:tenth].mean()), float(losses[-tenth:].mean())
+    before = float(losses[-2 * tenth : -tenth].mean())
+    correct = judge(task, model, judged_MHWC, judged_targets_M)
+    return Fitted(correct, first, last, (before - last) / before if before > 0 else 0.0)
 
 
 def judge(task: Task, model: "torch.nn.Module", images_MHWC: "torch.Tensor", targets_M: "torch.Tensor") -> np.ndarray:

@@ -15,6 +15,8 @@ from job.records import Choice, ClassTake, ClassWords, Mix, TrialResult, Verdict
 
 ALPHAS = "SALTWORKS_SWEEP__ALPHAS"
 FEW_SEEDS = 5
+LATE_SHARE = 0.05       # of all that was learnt: more than this over the last tenth of the steps is no plateau
+NOTHING_LEARNT = 0.05   # of the first loss: a smaller fall is noise of the batches
 
 
 def sweep_alphas(alphas: Sequence[float]) -> tuple[float, ...]:
@@ -193,20 +195,27 @@ def few_seeds(confirm_seeds: int) -> str:
 def convergence(baseline: TrialResult, steps: int, limit: float = 0.1, low_loss: float = 0.05) -> str:
     """A warning if α = 0 is still learning after ``steps``, for then any larger set looks better; empty if it is not.
 
-    Still learning: the median over seeds of ``late_gain_S``, the relative fall of the mean training loss from the last
-    but one to the last tenth of the steps, exceeds ``limit``, while the loss is above ``low_loss`` (below it nothing is
-    left to learn). Raises ``JobError`` if the result is not of α = 0.
+    Still learning, by medians over seeds and unless the loss is at most ``low_loss`` (nothing is left to learn): over
+    the last tenth of the steps the mean training loss fell by more than ``limit`` of itself, or by more than
+    ``LATE_SHARE`` of all that was learnt since the first tenth; or it is still above half of the first, for a loss
+    that never left chance level is flat as well. Raises ``JobError`` if the result is not of α = 0.
     """
     if baseline.alpha != 0:
         raise JobError(f"convergence is judged at α = 0, not at {baseline.alpha}")
-    loss, fall = float(np.median(baseline.train_loss_S)), float(np.median(baseline.late_gain_S))
-    if not np.isfinite([loss, fall]).all():
+    first_S, loss_S, fall_S = (np.asarray(row, float) for row in (baseline.first_loss_S, baseline.train_loss_S, baseline.late_gain_S))
+    first, loss, fall = (float(np.median(row)) for row in (first_S, loss_S, fall_S))
+    if not np.isfinite([first, loss, fall]).all():
         return f"training at α = 0 diverged (loss {loss}): lower SALTWORKS_TRAIN__LEARNING_RATE"
-    if fall <= limit or loss <= low_loss:
+    late = float(np.median(fall_S * loss_S / np.maximum(1 - fall_S, 1e-9)))   # in nats: share × the loss a tenth before
+    learnt = first - loss
+    if loss <= low_loss or (fall <= limit and late <= LATE_SHARE * learnt and loss <= first / 2):
         return ""
-    return (f"α = 0 has not converged: over the last tenth of {steps} steps its training loss still fell by {fall:.0%} to "
-            f"{loss:.2g} (median of {len(baseline.seeds)} seeds), so a gain may be the budget's: "
-            f"set SALTWORKS_TRAIN__STEPS={2 * steps}")
+    budget = f"set SALTWORKS_TRAIN__STEPS={2 * steps}"
+    if learnt <= NOTHING_LEARNT * first:
+        return (f"α = 0 has learnt nothing: in {steps} steps its training loss went from {first:.3g} to {loss:.3g} (median of "
+                f"{len(baseline.seeds)} seeds): raise SALTWORKS_TRAIN__LEARNING_RATE tenfold or {budget}")
+    return (f"α = 0 has not converged: in {steps} steps its training loss went from {first:.2g} to {loss:.2g}, by {fall:.0%} over "
+            f"the last tenth (median of {len(baseline.seeds)} seeds), so a gain may be the budget's: {budget}")
 
 
 def _take(words: ClassWords, kept: np.ndarray, hi: int, count: int) -> ClassTake:

@@ -228,7 +228,8 @@ class TrialResult:
     """What a trial measured on strictly real images.
 
     ``correct_SN``: uint8, one row per seed, one column per judged image in the order of the split.
-    ``train_loss_S``, ``late_gain_S``: mean loss over the last tenth of the steps, and how much it still fell there.
+    ``first_loss_S``, ``train_loss_S``: mean loss over the first and the last tenth of the steps; ``late_gain_S``: the
+    share of it by which it still fell over the last tenth.
     """
 
     trial: str
@@ -240,6 +241,7 @@ class TrialResult:
     seeds: tuple[int, ...]
     judged_on: str
     correct_SN: np.ndarray
+    first_loss_S: tuple[float, ...]
     train_loss_S: tuple[float, ...]
     late_gain_S: tuple[float, ...]
     seconds: float

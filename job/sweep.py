@@ -138,7 +138,8 @@ def train_trial(config: dict[str, Any]) -> None:
         _commit(store, plan, TrialResult(
             trial.id, trial.mix.alpha, trial.mix.realised_alpha, trial.mix.n_real, trial.mix.n_synthetic,
             plan.schedule.samples_seen, trial.seeds, trial.judged_on, np.stack([one.correct_N for one in fitted]),
-            tuple(one.loss for one in fitted), tuple(one.late_gain for one in fitted), time.perf_counter() - start,
+            tuple(one.first_loss for one in fitted), tuple(one.loss for one in fitted),
+            tuple(one.late_gain for one in fitted), time.perf_counter() - start,
         ))
     except JobError as error:   # told as an object, for the driver to raise: it is no reason to begin again
         store.create(config["error_key"], json.dumps([type(error).__name__, error.problem, error.cure]).encode())

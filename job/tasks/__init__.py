@@ -6,7 +6,6 @@ One file and one line in ``TASKS``.
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-import numpy as np
 from pydantic import BaseModel
 
 if TYPE_CHECKING:
@@ -26,6 +25,9 @@ class Task(Protocol):
 
     def __init__(self, options: BaseModel, *, classes: int, size_px: int) -> None: ...
 
+    def check(self) -> None:
+        """Raise ``SettingsError`` if what ``build`` gives cannot be trained; called once, before anything is started."""
+
     def build(self) -> "torch.nn.Module":
         """A fresh model; its weights come from torch's global seed."""
 
@@ -40,6 +42,3 @@ class Task(Protocol):
 
     def correct(self, outputs: "torch.Tensor", targets: "torch.Tensor") -> "torch.Tensor":
         """uint8 (B,): 1 where the image counts as right."""
-
-    def groups(self, targets: np.ndarray) -> np.ndarray:
-        """int (N,): the row of the per-class table that an image belongs to."""

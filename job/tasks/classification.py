@@ -2,13 +2,15 @@
 
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from job.errors import SettingsError
 
 if TYPE_CHECKING:
     import torch
+
+MODEL = "SALTWORKS_TASK__OPTIONS__MODEL"
+SMALL_CNN = "small_cnn"
 
 
 class Classification:
@@ -19,7 +21,7 @@ class Classification:
 
         model_config = ConfigDict(extra="forbid", frozen=True)
 
-        model: Annotated[str, Field(description="small_cnn, or the name of a torchvision classifier such as resnet18")] = "small_cnn"
+        model: Annotated[str, Field(description="small_cnn, or the name of a torchvision classifier such as resnet18")] = SMALL_CNN
         flip: Annotated[bool, Field(description="mirror training images left to right at random")] = False
         shift_px: Annotated[int, Field(description="shift training images by up to so many pixels", ge=0, le=64)] = 0
 
@@ -29,17 +31,51 @@ class Classification:
     def __init__(self, options: Options, *, classes: int, size_px: int) -> None:
         self.options, self.classes, self.size_px = options, classes, size_px
 
+    def check(self) -> None:
+        """One step on two blank images, on the CPU. Raises ``SettingsError`` if the model cannot be trained at this size.
+
+        Most classifiers were drawn for 224 px and say only when run that a map shrinks to nothing: found here, it costs
+        seconds, and in the sweep all that was generated before it.
+        """
+        if self.options.model == SMALL_CNN:
+            return
+        import torch
+
+        images = torch.zeros(2, self.size_px, self.size_px, 3, dtype=torch.uint8)
+        try:
+            model = self.build().to(memory_format=torch.channels_last).train()
+            self.loss(model(self.inputs(images)), torch.zeros(2, dtype=torch.long)).backward()
+        except SettingsError:
+            raise
+        except Exception as error:   # each architecture fails in its own way
+            said = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise SettingsError(
+                f"{MODEL}={self.options.model!r} cannot be trained at train.size_px = {self.size_px} ({said})",
+                f"set SALTWORKS_TRAIN__SIZE_PX to a size that it takes, such as 64 or 224, or {MODEL} to {SMALL_CNN} or resnet18",
+            ) from error
+
     def build(self) -> "torch.nn.Module":
         """Raises ``SettingsError`` for a model that torchvision does not know."""
-        if self.options.model == "small_cnn":
+        if self.options.model == SMALL_CNN:
             return _small_cnn(self.classes)
         from torchvision import models
 
         known = models.list_models(module=models)
         if self.options.model not in known:
-            raise SettingsError(f"SALTWORKS_TASK__OPTIONS__MODEL={self.options.model!r} is no classifier",
-                                f"use small_cnn or one of {', '.join(known[:6])} …")
-        return models.get_model(self.options.model, weights=None, num_classes=self.classes)
+            raise SettingsError(f"{MODEL}={self.options.model!r} is no classifier",
+                                f"use {SMALL_CNN} or one of {', '.join(known[:6])} …")
+        return models.get_model(self.options.model, weights=None, num_classes=self.classes, **self._own_options())
+
+    def _own_options(self) -> dict[str, object]:
+        """What some architectures want to be told: their size where it is built in, and no second head."""
+        name = self.options.model
+        if name.startswith("vit_"):
+            return {"image_size": self.size_px}
+        if name.startswith("maxvit"):
+            return {"input_size": (self.size_px, self.size_px)}
+        if name in ("googlenet", "inception_v3"):   # trained with a second head they return a tuple; their own draw is slow
+            return {"aux_logits": False, "init_weights": False}
+        return {}
 
     def inputs(self, images_BHWC: "torch.Tensor") -> "torch.Tensor":
         """uint8 (B, H, W, 3) to float (B, 3, H, W) in [-1, 1]."""
@@ -72,10 +108,6 @@ class Classification:
     def correct(self, outputs: "torch.Tensor", targets: "torch.Tensor") -> "torch.Tensor":
         """uint8 (B,)."""
         return (outputs.argmax(1) == targets).byte()
-
-    def groups(self, targets: np.ndarray) -> np.ndarray:
-        """The per-class table has a row per label."""
-        return targets
 
 
 def _small_cnn(classes: int) -> "torch.nn.Module":

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from job.errors import JobError
-from job.mixing import choose, convergence, few_seeds, interior_optimum, verdict
+from job.mixing import choose, few_seeds, interior_optimum, verdict
 from job.records import TrialResult
 
 pytestmark = pytest.mark.unit
@@ -24,7 +24,7 @@ def result(alpha, correct_SN, judged_on="val", **changes):
     seeds = len(correct_SN)
     plain = TrialResult(
         f"trial-{alpha}", alpha, alpha, 80, 0, 19_200, tuple(range(seeds)), judged_on, correct_SN,
-        (0.2,) * seeds, (0.01,) * seeds, 1.0,
+        (2.3,) * seeds, (0.2,) * seeds, (0.01,) * seeds, 1.0,
     )
     return replace(plain, **changes)
 
@@ -187,25 +187,3 @@ def test_few_seeds_warn_and_enough_are_silent():
     assert "no verdict" in few_seeds(1)
     assert "only large gains" in few_seeds(4)
     assert few_seeds(5) == few_seeds(10) == ""
-
-
-def test_a_loss_that_still_falls_warns_and_names_the_steps_it_would_take():
-    still = result(0.0, right(80, 80, 80), late_gain_S=(0.18, 0.3, 0.02), train_loss_S=(0.4, 0.5, 0.3))
-    said = convergence(still, 300)
-    assert "18%" in said
-    assert "SALTWORKS_TRAIN__STEPS=600" in said
-    assert convergence(still, 300, limit=0.2) == ""
-
-
-def test_a_loss_that_is_flat_or_has_nothing_left_to_fall_is_silent():
-    assert convergence(result(0.0, right(80, 80)), 300) == ""
-    assert convergence(result(0.0, right(80, 80), late_gain_S=(0.5, 0.5), train_loss_S=(0.02, 0.01)), 300) == ""
-
-
-def test_a_loss_that_is_no_number_is_not_taken_for_convergence():
-    assert "diverged" in convergence(result(0.0, right(80), train_loss_S=(float("nan"),), late_gain_S=(float("nan"),)), 300)
-
-
-def test_convergence_is_asked_of_real_only():
-    with pytest.raises(JobError):
-        convergence(result(0.5, right(80)), 300)
