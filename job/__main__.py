@@ -53,7 +53,7 @@ def _verb(verb: str, flags: Sequence[str]) -> int:
         from job import admit, plan, preview
 
         store, plugs = admit.open_store(chosen), plan.choose_plugs(chosen)
-        planned, _ = admit.known(store, chosen, plugs) or admit.draft(store, chosen, plugs)
+        planned, _ = admit.known(store, chosen, plugs) or admit.draft(store, chosen, plugs)[:2]
         print(preview.text(store, planned))
         return 0
     from job import run

@@ -7,16 +7,16 @@ and name what differs.
 import io
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow.parquet as pq
 
 from job import mixing, plan
-from job.errors import ConflictError, DataError, SettingsError
+from job.errors import ConflictError, DataError, SettingsError, redact
 from job.ground import layout, lineage, shards, weights
 from job.ground.store import ReadOnlyFolder, Store
-from job.records import Split
+from job.records import Refusal, Split
 from job.runplan import RunPlan, from_plain, plain
 from job.settings import Settings, env_name
 
@@ -55,8 +55,11 @@ def known(store: Store, settings: Settings, chosen: plan.ChosenPlugs) -> tuple[R
     return None
 
 
-def draft(store: Store, settings: Settings, chosen: plan.ChosenPlugs) -> tuple[RunPlan, Split]:
-    """Index the real images and decide everything; reads only. The index keeps no pixels."""
+def draft(store: Store, settings: Settings, chosen: plan.ChosenPlugs) -> tuple[RunPlan, Split, tuple[Refusal, ...]]:
+    """Index the real images and decide everything; reads only. The index keeps no pixels.
+
+    The last of the three are the real files that cannot be used, few enough to go on without them.
+    """
     source = chosen.source.plug(chosen.source.options, ReadOnlyFolder)
     index = source.index()
     plan.check_refused(index, settings.real.refused_share)
@@ -82,17 +85,19 @@ def draft(store: Store, settings: Settings, chosen: plan.ChosenPlugs) -> tuple[R
     fixed = store.get(layout.recipe_json(planned.recipe.id))   # an earlier run of the recipe fixed the unit size
     if fixed:
         planned = make(json.loads(fixed)["unit_size"])
-    return planned, split
+    return planned, split, index.refused
 
 
-def freeze(store: Store, settings: Settings, chosen: plan.ChosenPlugs, planned: RunPlan, split: Split) -> tuple[RunPlan, Split]:
+def freeze(
+    store: Store, settings: Settings, chosen: plan.ChosenPlugs, planned: RunPlan, split: Split, refused: Sequence[Refusal]
+) -> tuple[RunPlan, Split]:
     """Write the plan down, create-only, and return what is frozen: ours, or that of whoever was first.
 
     Raises ``ConflictError`` for a dataset of other classes or task, or an edition planned with other settings.
     """
     keys, identity = layout.Run(planned.dataset, planned.run), plan.identity(settings, chosen)
     if store.get(keys.plan()) is None:
-        _write(store, settings, identity, planned, split, keys)
+        _write(store, settings, identity, planned, split, refused, keys)
     submission = settings.submission or uuid.uuid4().hex
     record = lineage.canonical({"run": planned.run, "identity": identity}).encode()
     store.create(layout.submission(planned.dataset, submission), record)
@@ -101,7 +106,8 @@ def freeze(store: Store, settings: Settings, chosen: plan.ChosenPlugs, planned: 
 
 
 def _write(
-    store: Store, settings: Settings, identity: Mapping[str, Any], planned: RunPlan, split: Split, keys: layout.Run
+    store: Store, settings: Settings, identity: Mapping[str, Any], planned: RunPlan, split: Split,
+    refused: Sequence[Refusal], keys: layout.Run,
 ) -> None:
     """Everything that a new run freezes; the plan comes last, so that its presence tells that the rest is there."""
     dataset = {"classes": list(split.classes), "task": planned.task}
@@ -111,6 +117,7 @@ def _write(
     _agree(store, layout.recipe_json(planned.recipe.id), recipe, "the recipe", "run again: another run has just fixed its units")
     if not store.create(keys.split(), shards.table_bytes(split.table)):   # it died before its plan, and the data changed
         raise ConflictError(f"run {planned.run} was begun on other real images", f"set {env_name(('edition',))} to a new name")
+    store.create(keys.refused(), json.dumps([[one.item, one.reason] for one in refused], indent=1).encode())
     if settings.edition:
         record = lineage.canonical({"run": planned.run, "identity": identity}).encode()
         if not store.create(layout.edition(planned.dataset, settings.edition), record):
@@ -123,7 +130,7 @@ def open_store(settings: Settings) -> Store:
     """The store at the root. Raises ``SettingsError`` for memory://, which lives in one process only."""
     store = Store(settings.root, settings.storage.retry_s)
     if store.scheme == "memory":
-        raise SettingsError(f"{env_name(('root',))}={settings.root!r} lives in one process and would be lost",
+        raise SettingsError(f"{env_name(('root',))}={redact(repr(settings.root))} lives in one process and would be lost",
                             "use a folder or a bucket")
     return store
 

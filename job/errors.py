@@ -73,6 +73,16 @@ class AccessError(JobError):
 
 
 def redact(text: str) -> str:
-    """``text`` with user parts of URLs and signed queries hidden."""
-    text = re.sub(r"(\w+://)[^/@\s'\"]+@", r"\1***@", text)
-    return re.sub(r"(\w+://[^\s?'\"]+)\?[^\s'\"]+", r"\1?***", text)
+    """``text`` with user parts and queries of URLs hidden. A URL ends at white space; in doubt too much is hidden."""
+    return re.sub(r"://(\S+)", lambda match: f"://{_hidden(match[1])}", text)
+
+
+def _hidden(rest: str) -> str:
+    """What may be shown of a URL behind its scheme. A password may hold anything, ``/``, ``@``, ``?`` and quotes too."""
+    user, at, place = rest.rpartition("@")
+    if at and (":" in user or "/" not in user):
+        if "?" in user:   # the @ may be of the password or of the query: both would leak
+            return "***"
+        rest = f"***@{place}"
+    path, _, query = rest.partition("?")
+    return f"{path}?***" if query else rest

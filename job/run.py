@@ -234,7 +234,7 @@ def run(settings: Settings, events: Events) -> tuple[Report, str]:
 def redo_report(settings: Settings, events: Events) -> tuple[Report, str]:
     """Decide and report again from stored measurements: no GPU, no Ray. Raises ``DataError`` if any is missing."""
     store, chosen = admit.open_store(settings), plan.choose_plugs(settings)
-    planned, split = admit.known(store, settings, chosen) or admit.draft(store, settings, chosen)
+    planned, split = admit.known(store, settings, chosen) or admit.draft(store, settings, chosen)[:2]
     keys = layout.Run(planned.dataset, planned.run)
     if not store.get(keys.done()):
         raise DataError(f"run {planned.run} is not finished", "finish it with: python -m job run")

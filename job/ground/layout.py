@@ -61,6 +61,10 @@ class Run:
     def split(self) -> str:
         return f"{self.root}split.parquet"
 
+    def refused(self) -> str:
+        """Real files that could not be used, each with its reason."""
+        return f"{self.root}refused.json"
+
     def round(self, number: int) -> str:
         return f"{self.root}rounds/{number}.json"
 

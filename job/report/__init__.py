@@ -3,11 +3,13 @@
 Everything in it is computed from stored measurements, so it can be made again at any time without a GPU.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 
 from job.ground import layout
 from job.ground.cost import Ledger
 from job.ground.store import Store
+from job.records import Refusal
 from job.report.assemble import Found, assemble, mean_of
 from job.report.figure import mixing_sweep
 from job.report.gallery import gallery
@@ -20,9 +22,10 @@ __all__ = ["Found", "mean_of", "read", "write"]
 
 def write(store: Store, found: Found, warnings: Sequence[str], flags: Mapping[str, str], ledger: Ledger) -> Report:
     """Assemble and store all three. They can be made again, so they replace what was there."""
-    made = assemble(found, warnings, flags, ledger.total())
-    figure = mixing_sweep(made)
     keys = layout.Run(found.plan.dataset, found.plan.run)
+    refused = [Refusal(*one) for one in json.loads(store.get(keys.refused()) or b"[]")]
+    made = assemble(found, warnings, flags, ledger.total(), refused)
+    figure = mixing_sweep(made)
     page = render(made, figure, gallery(store, found))
     store.replace(keys.report("mixing_sweep.png"), figure)
     store.replace(keys.report("report.html"), page.encode())

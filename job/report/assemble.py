@@ -1,10 +1,13 @@
 """From measurements to the ``Report``: no drawing, no decision."""
 
+import json
 import os
 import platform
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,14 +15,18 @@ import pyarrow.compute as pc
 
 import job
 from job import mixing, plugs, statistics
+from job.errors import redact
 from job.generate import Committed
-from job.records import Choice, CostLine, Interval, Split, TrialResult, Verdict
+from job.ground import layout, lineage
+from job.records import Choice, CostLine, Interval, Refusal, Split, TrialResult, Verdict
 from job.report.model import Arm, ClassRow, Confirmed, Counts, Gain, Prices, Report, Spent
 from job.report.words import verdict_paragraph
 from job.runplan import RunPlan, plain
 from job.tasks import TASKS
 
 LIBRARIES = ("ray", "torch", "torchvision", "torchmetrics", "diffusers", "transformers", "pyarrow", "pillow", "numpy", "scikit-learn")
+REFUSED = 20   # named in the report; all of them are in refused.json
+ASIDE = {"identical to ": "identical to another", "beyond the cap": "beyond the cap"}   # start of a reason: its class
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +47,10 @@ class Found:
     verdict: Verdict
 
 
-def assemble(found: Found, warnings: Sequence[str], flags: Mapping[str, str], spent: Sequence[CostLine]) -> Report:
-    """The whole report. ``flags``: class key to the reason why it lies far below its peers."""
+def assemble(
+    found: Found, warnings: Sequence[str], flags: Mapping[str, str], spent: Sequence[CostLine], refused: Sequence[Refusal]
+) -> Report:
+    """The whole report. ``flags``: class key to the reason why it lies far below its peers. It holds no URL's secret."""
     plan, choice, verdict = found.plan, found.choice, found.verdict
     arms = [_arm(one) for one in found.results]
     classes = _classes(found, flags)
@@ -65,17 +74,51 @@ def assemble(found: Found, warnings: Sequence[str], flags: Mapping[str, str], sp
         argmax_val_gain=max(arm.val_accuracy for arm in arms) - arms[0].val_accuracy, one_se_alpha=choice.one_se_alpha,
         interior_optimum=mixing.interior_optimum(found.results, choice.candidate),
         arms=arms, confirmed=confirmed, n_train=sum(plan.n_train), n_val=plan.n_val, n_test=plan.n_test, n_aside=plan.n_aside,
-        counts=counts, rounds=found.rounds, classes=classes, warnings=list(warnings), spent=rooms,
+        aside=_aside(found.split), n_refused=len(refused), refused=_told(refused[:REFUSED]),
+        counts=counts, rounds=found.rounds, classes=classes, warnings=[*warnings, *_missing(plan, refused)], spent=rooms,
         wall_s=round(sum(one.wall_s for one in rooms), 2), cost=sum(costs) if costs else None,
         prices=Prices(**plain(plan.price)),
-        generator={
+        generator=_shown({
             "name": plan.recipe.generator, **_origin(found), "weights": plan.recipe.weights, "recipe": plan.recipe.id,
             "options": plan.generator_options, "templates": " | ".join(plan.recipe.templates),
-        },
-        settings={name: value for name, value in plain(plan).items() if name not in ("classes", "recipe", "price")},
+        }),
+        settings=_shown({name: value for name, value in plain(plan).items() if name not in ("classes", "recipe", "price")}),
         versions={"saltworks": job.__version__, "python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
         hardware={"machine": platform.machine(), "system": platform.system(), "processors": str(os.cpu_count())},
     )
+
+
+def _shown(value: Any) -> Any:
+    """The same with no secret of a URL in it: the plan keeps sources as they were given."""
+    if isinstance(value, dict):
+        return {name: _shown(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_shown(one) for one in value]
+    if not isinstance(value, str):
+        return value
+    try:
+        inner = json.loads(value)   # options of a plug are JSON, where a URL ends with its string
+    except ValueError:
+        inner = None
+    return lineage.canonical(_shown(inner)) if isinstance(inner, dict) else redact(value)
+
+
+def _aside(split: Split) -> dict[str, int]:
+    """How many real images were set aside, by reason; all copies count together."""
+    reasons = split.part("aside")["reason"].to_pylist()
+    return dict(sorted(Counter(next((ASIDE[start] for start in ASIDE if one.startswith(start)), one) for one in reasons).items()))
+
+
+def _told(refused: Sequence[Refusal]) -> list[str]:
+    return [redact(f"{one.item}: {one.reason}") for one in refused]
+
+
+def _missing(plan: RunPlan, refused: Sequence[Refusal]) -> list[str]:
+    """The warning that real files could not be used, if there are any."""
+    if not refused:
+        return []
+    files = "1 real file" if len(refused) == 1 else f"{len(refused)} real files"
+    return [f"{files} could not be used, see {layout.Run(plan.dataset, plan.run).refused()}: {_told(refused[:1])[0]}"]
 
 
 def _origin(found: Found) -> dict[str, str]:

@@ -118,6 +118,9 @@ class Report(Part):
     n_val: int
     n_test: int
     n_aside: int
+    aside: dict[str, int] = Field(description="real images set aside, by reason")
+    n_refused: int = Field(description="real files that could not be used; all of them are in refused.json of the run")
+    refused: list[str] = Field(description="the first of them, each with its reason")
     counts: Counts
     rounds: int
     classes: list[ClassRow]

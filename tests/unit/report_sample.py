@@ -123,7 +123,9 @@ def report(
         would_decide=would_decide, test_looks=test_looks, score_name="accuracy", argmax_alpha=best.alpha,
         argmax_val_gain=best.val_accuracy - arms[0].val_accuracy, one_se_alpha=arms[max(1, arms.index(best) - 1)].alpha,
         interior_optimum=False,
-        arms=arms, confirmed=[real_only, salted], n_train=N_REAL, n_val=200, n_test=617, n_aside=0, counts=counts, rounds=2,
+        arms=arms, confirmed=[real_only, salted], n_train=N_REAL, n_val=200, n_test=617,
+        n_aside=3, aside={"beyond the cap": 1, "identical to another": 2}, n_refused=1, refused=["seven/torn.png: it is truncated"],
+        counts=counts, rounds=2,
         classes=classes, warnings=list(warnings), spent=_spent(priced), wall_s=192.4, cost=0.0731 if priced else None,
         prices=Prices(per_gpu_hour=2.5, per_cpu_hour=0.04, currency="EUR", source="an invoice", date="2026-01-31") if priced
         else Prices(per_gpu_hour=None, per_cpu_hour=None, currency="USD", source="", date=""),

@@ -189,7 +189,7 @@ def test_too_many_unusable_files_end_the_planning(make: Make, tmp_path: Path) ->
 def test_a_plan_is_told_in_words_and_nothing_is_written(make: Make) -> None:
     settings = make(PRICE__PER_GPU_HOUR="2.5", PRICE__SOURCE="a list")
     store, chosen = admit.open_store(settings), plan.choose_plugs(settings)
-    drafted, _ = admit.draft(store, settings, chosen)
+    drafted, *_ = admit.draft(store, settings, chosen)
     text = preview.text(store, drafted)
     assert store.list("") == []
     units = plan.first_round(drafted)

@@ -23,7 +23,7 @@ OPTION = "SALTWORKS_GENERATOR__OPTIONS"
 # what an environment can hold
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1) | st.sampled_from(
     ["0", "1", ".5", "-1", "nan", "auto", "true", "null", "[]", "{}", "[0, 1]", '{"a": {"b": "c"}}', '"x"', "3e400", "[", "é"])
-PASSWORD = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="/@'\"\\?#")).map("Zq7".__add__)
+PASSWORD = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="\\")).map("Zq7".__add__)
 
 
 def flag_of(name: str) -> str:
@@ -197,7 +197,7 @@ def test_user_parts_and_signed_queries_are_never_shown(secret: str, signature: s
     with pytest.raises(SettingsError) as caught:
         plugs.find(SOURCES, url, "SALTWORKS_REAL__NAME")
     assert not [text for text in [*shown, str(caught.value)] if secret in text or signature in text]
-    assert f"{scheme}://***@host/path?***" in shown[0]
+    assert f"{scheme}://***" in shown[0]
 
 
 @pytest.mark.parametrize("path", LEAVES, ids=".".join)
