@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import fsspec
+from fsspec.registry import known_implementations, registry
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from job.errors import AccessError, ConflictError, DataError, JobError, SettingsError, TemporaryError, redact
@@ -61,7 +62,7 @@ class Store:
     def _opened(self) -> tuple[Any, str]:
         if self._open is None:
             try:
-                options = {"use_listings_cache": False} if self.scheme != "memory" else {}
+                options = {"use_listings_cache": False} if self.scheme in ("file", *BUCKETS) else {}
                 fs, path = fsspec.core.url_to_fs(self.url, **options)
             except ImportError as error:
                 raise SettingsError(f"cannot open {redact(self.url)}: {error}", "install the package that it names") from None
@@ -92,11 +93,15 @@ class Store:
 
         Links to files count as files. Raises ``DataError`` for a link to a folder: what it holds would be missing silently.
         """
-        below = self._path(prefix).rstrip("/") + "/"   # a file may be called as the prefix is
+        folder = self._path(prefix).rstrip("/")
+        below = f"{folder.lstrip('/')}/".lstrip("/")   # a file may be called as the prefix is; an archive's names have no slash in front
 
         def find() -> dict[str, Any]:
             self._fs.invalidate_cache()
-            return self._fs.find(below.rstrip("/"), detail=True)
+            return self._fs.find(folder, detail=True)
+
+        def size(path: str, told: int | None) -> int:   # a web page of links tells none
+            return int(self._persist(lambda: self._fs.size(path), prefix) or 0) if told is None else int(told)
 
         def is_file(path: str, info: dict[str, Any]) -> bool:
             if info.get("islink") and self._fs.isdir(path):
@@ -107,10 +112,10 @@ class Store:
             found = self._persist(find, prefix)
         except (FileNotFoundError, NotADirectoryError):
             return []
-        top = len(self._opened()[1]) + 1
+        top = len(f"{self._opened()[1].lstrip('/')}/".lstrip("/"))
         return sorted(
-            (path[top:], int(info["size"] or 0)) for path, info in found.items()
-            if path.startswith(below) and is_file(path, info) and not path.rpartition("/")[2].startswith(".tmp-")
+            (path.lstrip("/")[top:], size(path, info["size"])) for path, info in found.items()
+            if path.lstrip("/").startswith(below) and is_file(path, info) and not path.rpartition("/")[2].startswith(".tmp-")
         )
 
     def create(self, key: str, data: bytes) -> bool:
@@ -220,17 +225,55 @@ def _passing(error: BaseException) -> bool:
     return isinstance(error, TimeoutError) or type(error).__module__.split(".")[0] in {"botocore", "aiobotocore", "aiohttp"}
 
 
+class _Readable(Store):
+    """Any place that fsspec can read. Only ``ReadOnlyFolder`` holds one, so that nothing is ever written there."""
+
+    def __init__(self, url: str, retry_s: float) -> None:
+        scheme, separator, _ = url.partition("://")
+        if "::" not in url and (not separator or scheme in SCHEMES):
+            super().__init__(url, retry_s)
+            return
+        *links, last = url.split("::")
+        for protocol in [link.partition("://")[0] for link in (*links, *([last] if "://" in last else []))]:
+            if protocol not in known_implementations and protocol not in registry:
+                raise SettingsError(f"cannot read from {redact(url)!r}: unknown protocol {protocol!r}",
+                                    "use a folder, a bucket, or a protocol that fsspec knows")
+        self.url = "::".join((*links, last if "://" in last else str(Path(last).absolute())))
+        self.scheme, self.retry_s, self._open = "chain" if links else scheme, retry_s, None
+
+    def _opened(self) -> tuple[Any, str]:
+        if self._open is None:   # an archive is read to be opened, so trouble comes here already
+            try:
+                self._persist(super()._opened, "")
+            except JobError:
+                raise
+            except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+                raise DataError(f"cannot read from {self.shown}: no such file: {_told(error)}", "check the URL") from None
+            except (TypeError, ValueError) as error:
+                raise SettingsError(f"cannot read from {self.shown}: {_told(error)}", "correct the URL") from None
+            except Exception as error:   # each kind of archive has exceptions of its own
+                raise DataError(f"cannot read from {self.shown}: {_told(error)}", "check the file, and its kind in the URL") from None
+        assert self._open is not None
+        return self._open
+
+
 class ReadOnlyFolder:
-    """The ``Folder`` that real sources and weights are read through."""
+    """The ``Folder`` that real sources and weights are read through: whatever fsspec knows, ``zip://sub::s3://…`` too.
+
+    Secrets in such URLs are redacted wherever they are told.
+    """
 
     def __init__(self, url: str, retry_s: float = 60) -> None:
-        self._store = Store(url, retry_s)
+        """Raise ``SettingsError`` for a protocol that fsspec does not know."""
+        self._store = _Readable(url, retry_s)
 
     def list(self) -> list[tuple[str, int]]:
         """Every file below, as (relative path, bytes), sorted. Raises ``DataError`` if there is nothing."""
         found = self._store.list("")
         if not found:
-            raise DataError(f"nothing to read at {redact(self._store.url)}", "check the URL and the permission to list it")
+            web = self._store.scheme in ("http", "https")
+            raise DataError(f"nothing to read at {self._store.shown}", "check the URL; a web server must list the folder as a page of "
+                            "links, so else download it" if web else "check the URL and the permission to list it")
         return found
 
     def read(self, path: str) -> bytes:
@@ -238,4 +281,4 @@ class ReadOnlyFolder:
         try:
             return self._store.read(path)
         except KeyError:
-            raise DataError(f"{redact(self._store.url)}/{path} does not exist", "check the URL") from None
+            raise DataError(f"{self._store.shown}/{path} does not exist", "check the URL") from None
