@@ -5,6 +5,7 @@
     python -m job report    decide and report again from stored measurements: no GPU, no Ray
 """
 
+import signal
 import sys
 import tempfile
 import traceback
@@ -23,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(__doc__)
         print("Every setting is a flag too: SALTWORKS_SWEEP__SEEDS=3 is --sweep.seeds 3. The table stands in README.md.")
         return 0 if given else SettingsError.exit_code
+    signal.signal(signal.SIGTERM, signal.default_int_handler)   # an evicted pod ends as Ctrl-C does: 75, and resumes
     try:
         return _verb(given[0], given[1:])
     except JobError as error:
@@ -34,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:   # a defect of ours: one line here, the whole of it in a file
         with tempfile.NamedTemporaryFile("w", prefix="saltworks-defect-", suffix=".txt", delete=False) as file:
             traceback.print_exc(file=file)
-        print(f"saltworks: a defect of ours, {type(error).__name__}: {redact(str(error))} → report it with {file.name}", file=sys.stderr)
+        what = redact(" ".join(f"{type(error).__name__}: {error}".split()))[:300]   # one line, however many it had
+        print(f"saltworks: a defect of ours, {what} → report it with {file.name}", file=sys.stderr)
         return JobError.exit_code
 
 
@@ -54,7 +57,9 @@ def _verb(verb: str, flags: Sequence[str]) -> int:
 
         store, plugs = admit.open_store(chosen), plan.choose_plugs(chosen)
         planned, _ = admit.known(store, chosen, plugs) or admit.draft(store, chosen, plugs)[:2]
-        print(preview.text(store, planned))
+        gen, arms = chosen.generator, chosen.sweep
+        print(preview.text(store, planned, drawer=(gen.cpus_per_actor, gen.gpus_per_actor),
+                           trainer=(arms.cpus_per_trial, arms.gpus_per_trial)))
         return 0
     from job import run
     from job.report.words import summary_lines

@@ -55,6 +55,8 @@ def choose_plugs(settings: Settings) -> ChosenPlugs:
         plug = plugs.find(table, name, env_name((group, "name")))
         return Chosen(plug, plugs.options(plug, values, env_name((group, "options"))))
 
+    if settings.dataset in ("synthetic", "scores"):
+        raise SettingsError(f"{env_name(('dataset',))}={settings.dataset!r} is taken: what runs share stands there", "use another name")
     generator = one(GENERATORS, settings.generator.name, settings.generator.options, "generator")
     task = one(TASKS, settings.task.name, settings.task.options, "task")
     if task.plug.label not in generator.plug.carries:
@@ -112,6 +114,9 @@ def split(index: RealIndex, shares: SplitGroup) -> Split:
     published = {row["published"] for row in rows} - {""}
     test_share = 0.0 if "test" in published else shares.test_share
     val_share = 0.0 if "val" in published else shares.val_share
+    if val_share + test_share >= 1:
+        names = (env_name(("split", "val_share")), env_name(("split", "test_share")))
+        raise SettingsError(f"{names[0]} and {names[1]} leave nothing to train on", "make their sum less than 1")
     parts = [_part(row, published, val_share, test_share) for row in rows]
     reasons = ["set aside by the source" if part == "aside" else "" for part in parts]
     _remove_copies(rows, parts, reasons)
@@ -120,7 +125,8 @@ def split(index: RealIndex, shares: SplitGroup) -> Split:
         count = Counter(row["label"] for row, its in zip(rows, parts, strict=True) if its == part)
         for label, name in enumerate(index.classes):
             if not count[label]:
-                raise DataError(f"class {name!r} has no image in {part}", "add images of it, or publish a split")
+                raise DataError(f"class {name!r} has no image in {part}",
+                                f"add images of it, publish a split, or change {env_name(('split', 'val_share'))}")
     table = index.table.append_column("part", pa.array(parts)).append_column("reason", pa.array(reasons))
     return Split(index.classes, table.cast(SPLIT_SCHEMA))
 
@@ -239,6 +245,16 @@ def refresh(frozen: RunPlan, settings: Settings, chosen: ChosenPlugs) -> RunPlan
 def _all(chosen: Chosen) -> str:
     """Every option, those that are not identity too."""
     return lineage.canonical(chosen.options.model_dump(mode="json"))
+
+
+def check_task(planned: RunPlan) -> None:
+    """Let the task prove on two made-up images that its model can be trained: before anything is drawn.
+
+    Raises ``SettingsError`` naming the model and the size.
+    """
+    plug = plugs.find(TASKS, planned.task, env_name(("task", "name")))
+    options = plugs.options(plug, planned.task_options, env_name(("task", "options")))
+    plug(options, classes=len(planned.classes), size_px=planned.schedule.size_px).check()
 
 
 def _unit_size(wanted: int | str, quota: int) -> int:

@@ -25,6 +25,9 @@ class UnitWorker:
             self.load(*args)
         except JobError as error:   # a raising constructor would be restarted without end
             self.error = error
+        except Exception as error:
+            self.error = JobError(f"{type(self).__name__} could not start: {type(error).__name__}: {_last_line(error)}",
+                                  "report it with the settings of the run")
 
     def load(self, *args: Any) -> None:
         raise NotImplementedError

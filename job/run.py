@@ -4,8 +4,6 @@ settings ─► real ─► PLAN ─► generate ─► measure ─► FILTER �
 """
 
 import json
-import logging
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from job import admit, filtering, generate, measure, mixing, plan, report, sweep
+from job.cluster import cluster
 from job.errors import DataError
 from job.ground import cost, layout, lineage, shards
 from job.ground.events import Events
@@ -24,7 +23,7 @@ from job.records import Choice, Mix, Split, TrialResult, Unit
 from job.report.assemble import Found
 from job.report.model import Report
 from job.runplan import Pool, RunPlan
-from job.settings import Settings, calm_ray, cluster_address
+from job.settings import Settings
 
 NO_POOLS = {"generate": Pool(0, 1, 0), "sweep": Pool(0, 1, 0)}   # for a walk that may compute nothing
 FLAG_FLOOR = 2.0   # CLIPScore points below its peers that make a class worth a look
@@ -222,7 +221,9 @@ def run(settings: Settings, events: Events) -> tuple[Report, str]:
     where = f"{store.shown}/{keys.report('')}"
     if store.get(keys.done()):
         events.event("already_done", run=planned.run)
-        return report.read(store, planned), where
+        made = report.read(store, planned)
+        return made or River(store, planned, split, events, NO_POOLS).walk(), where   # a lost report is made again
+    plan.check_task(planned)
     start = time.perf_counter()
     with cluster(settings) as pools:
         waits["ray"] = time.perf_counter() - start
@@ -239,49 +240,3 @@ def redo_report(settings: Settings, events: Events) -> tuple[Report, str]:
     if not store.get(keys.done()):
         raise DataError(f"run {planned.run} is not finished", "finish it with: python -m job run")
     return River(store, planned, split, events, NO_POOLS).walk(), f"{store.shown}/{keys.report('')}"
-
-
-@contextmanager
-def cluster(settings: Settings) -> Iterator[dict[str, Pool]]:
-    """Ray, joined or started on this machine, and the pools that it has room for."""
-    calm_ray()
-    import ray
-
-    ours = not ray.is_initialized()
-    if ours:
-        address = cluster_address()
-        start = {} if address else {"include_dashboard": False}
-        with _muted():
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **start)
-    try:
-        have = ray.cluster_resources()
-        gen, arms = settings.generator, settings.sweep
-        yield {
-            "generate": Pool(_fit(gen.actors, gen.cpus_per_actor, gen.gpus_per_actor, have), gen.cpus_per_actor, gen.gpus_per_actor),
-            "sweep": Pool(_fit(arms.parallel_trials, arms.cpus_per_trial, arms.gpus_per_trial, have),
-                          arms.cpus_per_trial, arms.gpus_per_trial),
-        }
-    finally:
-        if ours:
-            ray.shutdown()
-
-
-@contextmanager
-def _muted() -> Iterator[None]:
-    """Nothing reaches stderr: Ray's native code announces the log level that it was told to keep quiet with."""
-    kept = os.dup(2)
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-
-
-def _fit(wanted: int | str, cpus: float, gpus: float, have: Mapping[str, float]) -> int:
-    """How many workers the cluster holds, at least one; or as many as were asked for."""
-    if wanted != "auto":
-        return int(wanted)
-    room = have.get("CPU", 1.0) / cpus
-    return max(1, int(min(room, have.get("GPU", 0.0) / gpus) if gpus else room))

@@ -13,7 +13,7 @@ from functools import reduce
 from operator import getitem
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, CliSettingsSource, EnvSettingsSource, SettingsConfigDict
 
@@ -139,9 +139,9 @@ class TrainGroup(Group):
 
 
 class SweepGroup(Group):
-    alphas: Annotated[tuple[Fraction, ...], BeforeValidator(_comma_list)] = identity(
-        (0.0, 0.25, 0.5, 0.75, 0.9, 1.0), "synthetic shares to try, 0 among them"
-    )
+    alphas: Annotated[   # sorted: the order of writing makes no other run
+        tuple[Fraction, ...], BeforeValidator(_comma_list), AfterValidator(lambda alphas: tuple(sorted(set(alphas))))
+    ] = identity((0.0, 0.25, 0.5, 0.75, 0.9, 1.0), "synthetic shares to try, 0 among them")
     seeds: int = identity(5, "trainings per alpha, judged on validation", ge=1, le=1000)
     confirm_seeds: int = identity(10, "fresh trainings of the candidate and of alpha 0, judged on the locked test", ge=1, le=1000)
     parallel_trials: Literal["auto"] | Annotated[int, Field(ge=1)] = free("auto", "trials side by side; auto is what fits")

@@ -15,13 +15,13 @@ LEVELS = (   # an import may stay on its level or go down, never up
     {"settings", "ground", "plugs"},
     {"generators", "metrics", "tasks", "real"},
     {"plan", "filtering", "mixing", "statistics"},
-    {"pool", "fitting", "generate", "measure", "sweep", "report", "admit", "preview", "settings_table"},
+    {"pool", "fitting", "generate", "measure", "sweep", "report", "admit", "cluster", "preview", "settings_table"},
     {"run", "demo"},
     {"__main__"},
 )
 ROOMS = ("generate", "measure", "filtering", "mixing", "sweep", "report")   # left to right
 COLD = {"plan", "filtering", "mixing", "statistics"}
-HOT = {"generate", "measure", "sweep", "pool", "fitting"}
+HOT = {"cluster", "generate", "measure", "sweep", "pool", "fitting"}
 PLUGS = {"generators", "metrics", "tasks", "real"}
 
 

@@ -83,6 +83,10 @@ class TextToImage:
         scheduler = _scheduler(self.options.scheduler)
         self._pipeline = _pipeline(folder, dtype, self.options.variant)
         if scheduler:
+            known = {one.__name__ for one in self._pipeline.scheduler.compatibles}
+            if scheduler.__name__ not in known:
+                raise SettingsError(f"scheduler={self.options.scheduler!r} does not suit this model",
+                                    f"use one of {', '.join(sorted(known))}")
             self._pipeline.scheduler = scheduler.from_config(self._pipeline.scheduler.config)
         self._arguments = self._call_arguments()
         self._pipeline.to(device)

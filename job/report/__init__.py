@@ -6,6 +6,8 @@ Everything in it is computed from stored measurements, so it can be made again a
 import json
 from collections.abc import Mapping, Sequence
 
+from pydantic import ValidationError
+
 from job.ground import layout
 from job.ground.cost import Ledger
 from job.ground.store import Store
@@ -33,6 +35,10 @@ def write(store: Store, found: Found, warnings: Sequence[str], flags: Mapping[st
     return made
 
 
-def read(store: Store, planned: RunPlan) -> Report:
-    """The stored report of a finished run."""
-    return Report.model_validate_json(store.read(layout.Run(planned.dataset, planned.run).report("report.json")))
+def read(store: Store, planned: RunPlan) -> Report | None:
+    """The stored report of a finished run; None if it is lost, or another version wrote it."""
+    data = store.get(layout.Run(planned.dataset, planned.run).report("report.json"))
+    try:
+        return Report.model_validate_json(data) if data else None
+    except ValidationError:
+        return None

@@ -1,0 +1,80 @@
+"""HOT. The Ray cluster that the rooms stand in: joined, or started on this machine, and what it has room for."""
+
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from job.errors import SettingsError, TemporaryError
+from job.runplan import Pool
+from job.settings import Settings, calm_ray, cluster_address, env_name
+
+ANSWER_S = 20   # in which a cluster that was named has to answer
+
+
+@contextmanager
+def cluster(settings: Settings) -> Iterator[dict[str, Pool]]:
+    """Ray, joined or started on this machine, and the pools that it has room for."""
+    calm_ray()
+    import ray
+
+    ours, address = not ray.is_initialized(), cluster_address()
+    if ours:
+        _refuse_silence(address)
+        start = {} if address else {"include_dashboard": False}
+        with _muted():
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **start)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.default_int_handler)   # Ray has just put its own there, which ends in 134
+    try:
+        have, gen, arms = ray.cluster_resources(), settings.generator, settings.sweep
+        yield {
+            "generate": _pool(gen.actors, gen.cpus_per_actor, gen.gpus_per_actor, have, bool(address), ("generator", "_per_actor")),
+            "sweep": _pool(arms.parallel_trials, arms.cpus_per_trial, arms.gpus_per_trial, have, bool(address), ("sweep", "_per_trial")),
+        }
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+@contextmanager
+def _muted() -> Iterator[None]:
+    """Nothing reaches stderr: Ray's native code announces the log level that it was told to keep quiet with."""
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def _refuse_silence(address: str | None) -> None:
+    """Raise ``TemporaryError`` if nobody answers at ``host:port``: Ray would wait for minutes without a word."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        try:
+            socket.create_connection((host, int(port)), timeout=ANSWER_S).close()
+        except OSError as error:
+            raise TemporaryError(f"no Ray cluster answers at RAY_ADDRESS={address}: {error}", "start it, or unset RAY_ADDRESS") from None
+
+
+def _pool(
+    wanted: int | str, cpus: float, gpus: float, have: Mapping[str, float], joined: bool, names: tuple[str, str]
+) -> Pool:
+    """As many workers as were asked for, or as the cluster holds: at least one.
+
+    Raises ``SettingsError`` if this machine can never hold one; a joined cluster may still grow.
+    """
+    for kind, each in (("CPU", cpus), ("GPU", gpus)):
+        if each > have.get(kind, 0.0) and not joined:
+            name = env_name((names[0], f"{kind.lower()}s{names[1]}"))
+            raise SettingsError(f"{name}={each:g} is more than this machine's {have.get(kind, 0.0):g} {kind}s",
+                                "lower it, or name a Ray cluster by RAY_ADDRESS")
+    room = have.get("CPU", 1.0) / cpus
+    fitting = int(min(room, have.get("GPU", 0.0) / gpus) if gpus else room)
+    return Pool(int(wanted) if wanted != "auto" else max(1, fitting), cpus, gpus)
