@@ -88,6 +88,8 @@ def summary_lines(report: Report, where: str) -> str:
         f"verdict    {report.verdict}: {report.score_name} {points(gain.mean, decimals(gain), signed=True)} points{interval}",
         f"           {tested}; candidate α = {report.candidate:g}",
         f"α*         {report.alpha_star:g}",
+        f"optimistic best on validation: α = {report.argmax_alpha:g}, {points(report.argmax_val_gain, signed=True)} points: the best of "
+        f"{len(report.arms)}",
         f"images     {counts.planned:,} planned = {counts.kept:,} kept + {counts.rejected:,} rejected + {counts.failed:,} failed"
         f" + {counts.unused:,} unused",
         *(line for warning in report.warnings

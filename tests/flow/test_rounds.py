@@ -29,6 +29,18 @@ def river(local_ray: None, tmp_path: Path) -> Callable[..., River]:
     return start
 
 
+def test_the_shards_do_not_depend_on_batch_size_or_number_of_actors(river: Callable, tmp_path: Path) -> None:
+    def shards(folder: str, batch_size: int, actors: int) -> dict[str, bytes]:
+        walk = river("--root", str(tmp_path / folder), "--generator.unit_size", "12", "--generator.batch_size", str(batch_size))
+        walk.pools = {**POOLS, "generate": Pool(actors, 0.5, 0)}
+        walk.draw()
+        return {key: walk.store.read(key) for key, _ in walk.store.list(f"synthetic/{walk.plan.recipe.id}/data/")}
+
+    alone = shards("alone", 3, 1)
+    assert len(alone) == 10
+    assert shards("together", 12, 3) == alone
+
+
 def states(river: River, decisions: dict) -> dict[str, int]:
     """How many of everything drawn are in each state; refuses a sample that is in none or in two."""
     found: dict[str, int] = {}
