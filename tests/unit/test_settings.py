@@ -183,7 +183,7 @@ def test_user_parts_and_signed_queries_are_never_shown(secret: str, signature: s
     url = f"{scheme}://me:{secret}@host/path?X-Signature={signature}"
     chosen = load([], {"SALTWORKS_ROOT": url, "SALTWORKS_REAL__OPTIONS__URL": url, OPTION: json.dumps({"a": [{"b": url}]})})
     shown = [str(chosen.printable())]
-    wrong = [({}, [flag, url]) for flag in ("--root-x", "--sweep.seeds", "--sweep.alphas", "--real.options", f"--x={url}", "")]
+    wrong = [({}, [flag, url]) for flag in ("--root-x", "--sweep.seeds", "--sweep.alphas", "--real.options", f"--x={url}", "--root=x")]
     wrong += [({name: url}, []) for name in ("SALTWORKS_PRICE__CURRENCY", "SALTWORKS_DATASET", "SALTWORKS_FILTER__KIND", OPTION)]
     for environ, flags in wrong:
         told = outcome(flags, environ)
