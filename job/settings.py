@@ -11,13 +11,31 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import reduce
 from operator import getitem
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, CliSettingsSource, EnvSettingsSource, SettingsConfigDict
 
 from job.errors import SettingsError, redact
+from job.settings_groups import (
+    NAME,
+    FilterGroup,
+    GeneratorGroup,
+    Group,
+    MeasureGroup,
+    MixingGroup,
+    PriceGroup,
+    PublishGroup,
+    Real,
+    SplitGroup,
+    StorageGroup,
+    SweepGroup,
+    TaskGroup,
+    TrainGroup,
+    free,
+    identity,
+)
 
 PREFIX = "SALTWORKS_"
 TABLE = "see the settings table in README.md"
@@ -30,26 +48,6 @@ RAY_DEFAULTS = {
     "RAY_BACKEND_LOG_LEVEL": "fatal",             # Ray Data's own actors warn of their own arguments (ray#53727)
     "RAY_USAGE_STATS_ENABLED": "0",
 }
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-
-
-def identity(default: Any, description: str, **bounds: Any) -> Any:
-    """A field that decides what comes out."""
-    return Field(default, description=description, json_schema_extra={"identity": True}, **bounds)
-
-
-def free(default: Any, description: str, **bounds: Any) -> Any:
-    """A field that decides only where, how fast and how loud."""
-    return Field(default, description=description, json_schema_extra={"identity": False}, **bounds)
-
-
-def _comma_list(value: Any) -> Any:
-    """``0,.25,.5`` is as good as JSON for a list; a single number is one, too."""
-    if isinstance(value, str):   # redacted, because a part of a URL is none any more
-        return [part.strip() for part in redact(value).strip("[]").split(",")]
-    return [value] if type(value) in (int, float) else value
-
-
 class _Variables(EnvSettingsSource):
     """Reads the variables that it is given, in the order of their names: a single option goes over JSON for all of them."""
 
@@ -65,102 +63,6 @@ class _Variables(EnvSettingsSource):
             return value
 
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
-class Group(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)   # neither is JSON: no identity could hold it
-
-
-class Real(Group):
-    name: str = identity("digits", "source of the real images")
-    options: dict[str, JsonValue] = identity({}, "options of that source, as JSON or one by one")
-    refused_share: Fraction = free(0.01, "share of unusable real files that is tolerated")
-
-
-class SplitGroup(Group):
-    val_share: Annotated[float, Field(gt=0, lt=0.9)] = identity(0.2, "share for validation, where none is published")
-    test_share: Annotated[float, Field(gt=0, lt=0.9)] = identity(0.2, "share for the locked test, where none is published")
-    train_cap: int | None = identity(None, "most real training images per class; the rest is set aside", ge=1)
-
-
-class GeneratorGroup(Group):
-    name: str = identity("text_to_image", "what draws the images")
-    options: dict[str, JsonValue] = identity({}, "options of that generator, as JSON or one by one")
-    templates: tuple[str, ...] = identity(
-        ("a photo of a {name}",), "prompts in rotation, a JSON list; {name} is the class", min_length=1
-    )
-    descriptions: dict[str, str] = identity({}, "words that stand for ambiguous class names in prompts: JSON, name to words")
-    size_px: int = identity(32, "height and width of a drawn image", ge=8, le=4096)
-    seed: int = identity(0, "base seed of all samples", ge=0)
-    images_per_class: Literal["auto"] | Annotated[int, Field(ge=0)] = identity(
-        "auto", "kept images per class; auto is what the largest alpha needs"
-    )
-    unit_size: Literal["auto"] | Annotated[int, Field(ge=1, le=65536)] = identity(
-        "auto", "samples per shard and commit; auto is at most 256 and gives a class at least two units"
-    )
-    batch_size: int = free(40, "images drawn at once, at most; the largest divisor of the unit below it is used", ge=1, le=4096)
-    failed_share: Fraction = free(0.05, "share of samples that may fail to become images")
-    actors: Literal["auto"] | Annotated[int, Field(ge=1)] = free("auto", "processes that draw; auto is what the cluster holds")
-    cpus_per_actor: float = free(1, "CPUs of each", gt=0)
-    gpus_per_actor: float = free(0, "GPUs of each; fractions share one", ge=0)
-
-
-class MeasureGroup(Group):
-    metrics: dict[str, dict[str, JsonValue]] = identity({"clipscore": {}}, "metrics per image and their options, as JSON")
-
-
-class FilterGroup(Group):
-    kind: Literal["none", "threshold", "quota"] = identity(
-        "threshold", "keep all, those at or above the minimum, or the best of each class up to its quota"
-    )
-    score: str = identity("clipscore.margin", "the score that decides", pattern=r"^[a-z0-9_]+\.[a-z0-9_]+$")
-    minimum: float = identity(0.0, "least score that is kept (threshold)")
-    oversample: float = identity(1.5, "images drawn per image kept (quota)", ge=1, le=100)
-    max_rounds: int = identity(3, "rounds of drawing until every class has its images", ge=1, le=50)
-
-
-class MixingGroup(Group):
-    allocation: Literal["proportional", "equal"] = identity("proportional", "how the synthetic images go to the classes")
-
-
-class TaskGroup(Group):
-    name: str = identity("classification", "what is learned and what counts as right")
-    options: dict[str, JsonValue] = identity({}, "options of that task, as JSON or one by one")
-
-
-class TrainGroup(Group):
-    size_px: int = identity(16, "height and width the classifier sees, real and synthetic alike", ge=8, le=1024)
-    steps: int = identity(300, "optimiser steps of every training, whatever its alpha", ge=1)
-    batch_size: int = identity(64, "images per step, always full", ge=1)
-    learning_rate: float = identity(1e-3, "Adam's peak learning rate", gt=0, le=1)
-    weight_decay: float = identity(0.0, "decoupled weight decay", ge=0, le=1)
-    threads: int = identity(1, "CPU threads of a training; more change the last digits", ge=1, le=256)
-
-
-class SweepGroup(Group):
-    alphas: Annotated[   # sorted: the order of writing makes no other run
-        tuple[Fraction, ...], BeforeValidator(_comma_list), AfterValidator(lambda alphas: tuple(sorted(set(alphas))))
-    ] = identity((0.0, 0.25, 0.5, 0.75, 0.9, 1.0), "synthetic shares to try, 0 among them")
-    seeds: int = identity(5, "trainings per alpha, judged on validation", ge=1, le=1000)
-    confirm_seeds: int = identity(10, "fresh trainings of the candidate and of alpha 0, judged on the locked test", ge=1, le=1000)
-    parallel_trials: Literal["auto"] | Annotated[int, Field(ge=1)] = free("auto", "trials side by side; auto is what fits")
-    cpus_per_trial: float = free(1, "CPUs of each trial", gt=0)
-    gpus_per_trial: float = free(0, "GPUs of each trial; fractions share one", ge=0)
-
-
-class PriceGroup(Group):
-    per_gpu_hour: float | None = free(None, "price of a GPU-hour; without it no cost is stated", ge=0)
-    per_cpu_hour: float | None = free(None, "price of a CPU-hour; without it no cost is stated", ge=0)
-    currency: str = free("USD", "currency of the prices", pattern=r"^[A-Z]{3}$")
-    source: str = free("", "who said so: stands beside every cost")
-    date: str = free("", "when they said so, as YYYY-MM-DD", pattern=r"^(\d{4}-\d{2}-\d{2})?$")
-
-
-class StorageGroup(Group):
-    retry_s: float = free(300, "seconds for which storage trouble is waited out", ge=0, le=86400)
-
-
 class Settings(BaseSettings):
     """All that a run has; a plug's own options travel as JSON and are checked by the plug."""
 
@@ -173,6 +75,9 @@ class Settings(BaseSettings):
     edition: str | None = identity(None, "name of this refresh; default: digest of the real images", pattern=NAME)
     submission: str | None = free(None, "name of this submission, the same for its retries; default: random", pattern=NAME)
     progress: Literal["auto", "bars", "json"] = free("auto", "bars on a terminal, one JSON line per event elsewhere")
+    stop_grace_s: float = free(20, "seconds that work in flight gets after SIGTERM or a spent budget", ge=0, le=3600)
+    budget_usd: float | None = free(None, "most that the run may cost, all its submissions together; needs prices in USD", ge=0)
+    privacy: bool = free(False, "no real pixel and no name of a real file enters report or version")
     real: Real = Real()
     split: SplitGroup = SplitGroup()
     generator: GeneratorGroup = GeneratorGroup()
@@ -184,6 +89,7 @@ class Settings(BaseSettings):
     sweep: SweepGroup = SweepGroup()
     price: PriceGroup = PriceGroup()
     storage: StorageGroup = StorageGroup()
+    publish: PublishGroup = PublishGroup()
 
     @classmethod
     def settings_customise_sources(cls, settings_cls: Any, **sources: Any) -> tuple[Any, ...]:

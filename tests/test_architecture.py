@@ -12,7 +12,7 @@ JOB = Path(__file__).parents[1] / "job"
 FILES = sorted(JOB.rglob("*.py"))
 LEVELS = (   # an import may stay on its level or go down, never up
     {"records", "errors", "runplan"},
-    {"settings", "ground", "plugs"},
+    {"settings", "settings_groups", "ground", "plugs"},
     {"generators", "metrics", "tasks", "real"},
     {"plan", "filtering", "mixing", "statistics"},
     {"pool", "fitting", "generate", "measure", "sweep", "report", "admit", "cluster", "preview", "settings_table"},

@@ -49,6 +49,35 @@ def look(dataset: str, test: str, choice: str) -> str:
     return f"{looks(dataset, test)}{choice}.json"
 
 
+def terminal(dataset: str, submission: str) -> str:
+    """The hopeless error that a submission met: its retries end at once, a repaired one is another submission."""
+    return f"{dataset}/terminal/{submission}.json"
+
+
+def versions(dataset: str) -> str:
+    return f"{dataset}/versions/"
+
+
+def version(dataset: str, number: int) -> str:
+    """The publish itself."""
+    return f"{versions(dataset)}{number:06d}.json"
+
+
+def version_file(dataset: str, number: int, name: str) -> str:
+    """What can be made again from a version: its card, its description."""
+    return f"{versions(dataset)}{number:06d}/{name}"
+
+
+def latest(dataset: str) -> str:
+    """The only pointer: compare-and-swap, advisory, rebuildable from the versions."""
+    return f"{dataset}/latest.json"
+
+
+def moves(dataset: str) -> str:
+    """Every move of ``latest.json``, rollbacks among them."""
+    return f"{dataset}/moves/"
+
+
 class Run:
     """Keys of one run."""
 
@@ -85,14 +114,33 @@ class Run:
         """What a trial's worker could not do, for the driver to raise."""
         return f"{self.root}errors/{name}.json"
 
+    def start(self, unit_name: str, what: str) -> str:
+        """A mark that a unit, or a part of it, is about to be drawn."""
+        return f"{self.starts(unit_name)}{what}.json"
+
+    def starts(self, unit_name: str) -> str:
+        return f"{self.root}starts/{unit_name}/"
+
+    def stop(self, process: str) -> str:
+        """Tells the workers of one driver to begin nothing more."""
+        return f"{self.root}stops/{process}.json"
+
+    def mix(self, sha256: str) -> str:
+        """The recommended mix: ids of real and synthetic images."""
+        return f"{self.root}publish/mix-{sha256}.parquet"
+
     def choices(self) -> str:
         return f"{self.root}choices/"
 
     def choice(self, number: int) -> str:
         return f"{self.choices()}{number}.json"
 
+    def costs(self) -> str:
+        return f"{self.root}cost/"
+
     def cost(self, process: str, sequence: int) -> str:
-        return f"{self.root}cost/{process}/{sequence}.json"
+        """Heartbeat of one process: what it has spent so far."""
+        return f"{self.costs()}{process}/{sequence:06d}.json"
 
     def report(self, name: str) -> str:
         return f"{self.root}report/{name}"
