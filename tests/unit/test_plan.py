@@ -35,7 +35,11 @@ CHANGED = {   # another value of every setting
     "train.learning_rate": ".1", "train.weight_decay": ".1", "train.threads": "2", "sweep.alphas": "0,.5", "sweep.seeds": "6",
     "sweep.confirm_seeds": "11", "sweep.parallel_trials": "2", "sweep.cpus_per_trial": ".5", "sweep.gpus_per_trial": "1",
     "price.per_gpu_hour": "2", "price.per_cpu_hour": ".1", "price.currency": "EUR", "price.source": "a list", "price.date": "2026-01-01",
-    "storage.retry_s": "5",
+    "storage.retry_s": "5", "stop_grace_s": "3", "budget_usd": "7", "privacy": "true", "real.generated_in_train": "true",
+    "split.near_duplicate_bits": "2", "split.table": "parts.csv", "generator.unit_deadline_s": "60", "publish.when_done": "false",
+    "publish.move_latest": "always", "publish.licences": '["MIT"]', "publish.version": "3", "publish.confirm": "true",
+    "publish.gc_grace_s": "60", "publish.export_to": "elsewhere", "publish.export_format": "webdataset",
+    "publish.export_what": "kept", "publish.export_mb": "64",
 }
 FOLDER = {"SALTWORKS_REAL__NAME": "image_folder", "SALTWORKS_REAL__OPTIONS__URL": "x"}
 ALONG = {"real.name": FOLDER, "real.options": FOLDER, "measure.metrics": {"SALTWORKS_FILTER__KIND": "none"}}   # what it needs beside it
@@ -152,7 +156,7 @@ def test_a_run_is_named_by_its_identity_settings_and_by_no_other(path: tuple[str
     before, after = plan_of(along), plan_of(along | {env_name(path): CHANGED[name]})
     assert (before.run != after.run) == field.json_schema_extra["identity"]
     if not field.json_schema_extra["identity"]:
-        allowed = {"batch_size", "failed_share", "price"}
+        allowed = {"batch_size", "failed_share", "unit_deadline_s", "price"}
         assert replace(after, **{one: getattr(before, one) for one in allowed}) == before
 
 
