@@ -15,7 +15,7 @@ LEVELS = (   # an import may stay on its level or go down, never up
     {"settings", "settings_groups", "ground", "plugs"},
     {"generators", "metrics", "tasks", "real"},
     {"plan", "filtering", "mixing", "statistics"},
-    {"pool", "fitting", "generate", "measure", "sweep", "report", "admit", "cluster", "preview", "settings_table"},
+    {"pool", "fitting", "generate", "measure", "sweep", "report", "publish", "admit", "cluster", "preview", "settings_table"},
     {"run", "demo"},
     {"__main__"},
 )
