@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from job.errors import AccessError, DataError, SettingsError, redact
+from job.errors import AccessError, DataError, JobError, SettingsError, redact
 from job.ground.lineage import content_id
 
 NONE = "none"           # the digest of a plug without weights
@@ -27,8 +27,11 @@ TAKEN = (".safetensors", ".json", ".txt", ".model")
 UNSAFE = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".py")
 LIBRARIES = ("diffusers", "transformers")
 # The single-file checkpoints in a repository's root repeat what stands in its folders, at 4 to 24 GB each.
+CARDS = ("README.md", "MODEL_CARD.md")   # not weights, so no part of the digest; read for the licence alone
+CARD_BYTES = 1 << 22
 HUB_PATTERNS = ["*.json", "*.txt", "*.model", "*/*.safetensors", "model*.safetensors",
-                "diffusion_pytorch_model*.safetensors", "pytorch_lora_weights*.safetensors"]
+                "diffusion_pytorch_model*.safetensors", "pytorch_lora_weights*.safetensors", *CARDS]
+UNKNOWN = "unknown"
 SAFE_CURE = "convert the weights to safetensors and remove this file"
 
 
@@ -109,17 +112,55 @@ def digest_of(folder: str) -> str:
 def ancestry_of(folder: str, digest: str) -> tuple[str, int, tuple[str, ...]]:
     """Licence, depth and ancestry (oldest first, ``digest`` last) as the folder's ``lineage.json`` tells them.
 
-    Without that file: ``unknown``, 1, and the digest alone. Raises ``DataError`` for a file of another shape.
+    Without that file: the licence of the model card, 1, and the digest alone. Raises ``DataError`` for a file of another shape.
     """
     if not os.path.isfile(os.path.join(folder, "lineage.json")):
-        return "unknown", 1, (digest,)
+        return _card_licence(folder), 1, (digest,)
     told = _read_json(folder, "lineage.json")
-    licence, depth, before = told.get("licence", "unknown"), told.get("depth", 1), told.get("ancestry", [])
+    licence, depth, before = told.get("licence", ""), told.get("depth", 1), told.get("ancestry", [])
     plausible = isinstance(licence, str) and type(depth) is int and depth >= 1
     if not (plausible and isinstance(before, list) and all(isinstance(one, str) for one in before)):
         raise DataError(f"{folder}/lineage.json is not {{licence: text, depth: 1 or more, ancestry: list of digests}}",
                         "write it as the training wrote it, or remove it")
-    return licence or "unknown", depth, (*(one for one in before if one != digest), digest)
+    return licence or _card_licence(folder), depth, (*(one for one in before if one != digest), digest)
+
+
+def licence_of(folder: str, digest: str) -> str:
+    """Licence of a model: what ``lineage.json`` says, else the front matter of its model card, else ``unknown``.
+
+    ``folder`` and ``digest`` as ``fetch`` gives them; a plug without weights draws nothing of anybody's: empty.
+    """
+    return ancestry_of(folder, digest)[0] if folder else ""
+
+
+def check_licence(licence: str, allowed: Iterable[str], error: type[JobError] = SettingsError) -> None:
+    """Raise ``error`` unless the licence (of several, joined by AND, each) is on the list, upper and lower case alike.
+
+    Empty means that there are no weights, and passes.
+    """
+    allowed = tuple(allowed)
+    if licence and not {one.casefold() for one in licence.split(" AND ")} <= {one.casefold() for one in allowed}:
+        raise error(f"the model's licence is {licence!r}, and images are drawn and published under {', '.join(allowed) or 'none'} only",
+                    "use another model, add the licence to SALTWORKS_PUBLISH__LICENCES, or write it into lineage.json beside "
+                    "weights that tell none")
+
+
+def _card_licence(folder: str) -> str:
+    """``license`` in the YAML front matter of the model card, as Hugging Face reads it; for ``other``, the name given to it."""
+    from huggingface_hub.repocard import metadata_load
+
+    for name in CARDS:
+        path = Path(folder, name)
+        if path.is_file() and path.stat().st_size <= CARD_BYTES:
+            try:
+                told = metadata_load(path) or {}
+            except Exception:   # text that is no UTF-8, YAML that is none: a card that says nothing
+                told = {}
+            licence = told.get("license")
+            licence = told.get("license_name") or licence if licence == "other" else licence
+            if licence and isinstance(licence, str | list):
+                return licence if isinstance(licence, str) else " AND ".join(map(str, licence))
+    return UNKNOWN
 
 
 def _in_package(path: str) -> str:
@@ -137,7 +178,7 @@ def _from_bucket(url: str, source: Folder) -> str:
     names = [name for name, _ in listing]
     _refuse_names(names)   # before a byte is moved
     _refuse_escapes(names, redact(url))
-    wanted = [(name, size) for name, size in listing if _taken(name)]
+    wanted = [(name, size) for name, size in listing if _taken(name) or (name in CARDS and size <= CARD_BYTES)]
     parent = Path(tempfile.gettempdir()) / "saltworks-weights"
     parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     target = parent / content_id(redact(url), wanted)
