@@ -119,7 +119,7 @@ def test_a_key_that_leads_out_of_the_root_is_refused(kind: str, open_store: Call
                 act(key)
 
 
-@pytest.mark.parametrize("kind", ["folder", "bucket"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_of_many_writers_of_one_key_exactly_one_wins(kind: str, open_store: Callable[[str], Store]) -> None:
     store = open_store(kind)
     for key in ("one/key", "another/key"):
@@ -190,6 +190,7 @@ def test_links_to_files_are_files_and_links_to_folders_are_refused(tmp_path: Pat
 
 @pytest.mark.parametrize("url", [
     "ftp://me:hidden@host/x", "http://host/x?signature=hidden", "zip://a.zip::s3://me:hidden@bucket/x", "x::y", "s3://", "s3:///x", "gs://",
+    "simplecache::s3://me:hidden@bucket/x", "s3://me:hidden@bucket/x", "s3://bucket/x?versionId=hidden", "https://me:hidden@host/x",
 ])
 def test_a_place_that_cannot_be_written_to_is_refused_without_its_secrets(url: str) -> None:
     with pytest.raises(SettingsError) as caught:
@@ -213,12 +214,12 @@ def test_a_bucket_that_does_not_exist_holds_nothing_and_takes_nothing(bucket: st
 def test_without_permission_or_credentials_the_error_is_77(
     bucket: str, s3_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    store = Store(bucket, retry_s=30)
+    store = Store(bucket, retry_s=2)
     store.create("key", b"x")
     try:
         requests.post(f"{s3_server}/moto-api/reset-auth", data="0", headers={"Content-Type": "text/plain"}, timeout=10)
         for act in (lambda: store.read("key"), lambda: store.create("b", b""), lambda: store.list(""), lambda: store.get("none")):
-            with pytest.raises(AccessError, match="no permission at s3://") as caught:
+            with pytest.raises(AccessError, match=r"(no permission at|credentials for) s3://") as caught:
                 act()
             assert caught.value.exit_code == 77
     finally:
@@ -289,7 +290,7 @@ def test_what_waiting_does_not_mend_is_not_waited_for(trouble: Exception, kind: 
     rough.before += [trouble] * 2
     with pytest.raises(kind):
         Store("gcs://bucket/root", retry_s=60).create("key", b"x")
-    assert rough.calls == ["write"]
+    assert rough.calls.count("write") == 1
 
 
 def test_a_folder_that_is_read_says_what_is_missing(tmp_path: Path) -> None:
