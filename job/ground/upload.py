@@ -1,4 +1,8 @@
-"""A local file that becomes an object: whole or not at all, never over another one, and never held in memory."""
+"""A local file that becomes an object: whole or not at all, never over another one, and never held in memory.
+
+A friend of the store: what ``Store.create`` does with bytes, in the same words and with the same retries, is done here
+with files that are too large to be held.
+"""
 
 import hashlib
 import os
@@ -6,7 +10,9 @@ import shutil
 import uuid
 from pathlib import Path
 
-from job.errors import TemporaryError
+from job.errors import DataError, TemporaryError
+from job.ground import files
+from job.ground.retry import code
 from job.ground.store import Store
 
 BLOCK = 1 << 24   # bytes read at once
@@ -19,32 +25,43 @@ def sha256_of(path: Path) -> str:
 
 
 def create_file(store: Store, key: str, path: Path) -> bool:
-    """Make an object that does not exist yet from the file at ``path``, by multipart upload where the store has one.
+    """Make an object that does not exist yet from the file at ``path``; on S3 by a conditional upload in parts.
 
     Returns True if the object now holds the bytes of the file (made by us, now or before), False if another one was
     there first. Raises ``TemporaryError`` if what arrived is of another size, and what ``Store.create`` raises.
     """
-    target, size = store._path(key), path.stat().st_size
-    put = _link if store.scheme == "file" else store._fs.put_file
-
-    def create() -> None:
-        put(str(path), target, **({} if store.scheme == "file" else {"mode": "create"}))
-
     try:
-        store._persist(create, key)
+        store._persist(lambda: _put(store, key, path), key)
     except FileExistsError:   # another's, or our own whose answer was lost
-        return _size(store, key, target) == size and _stored_sha256(store, key, target) == sha256_of(path)
-    arrived = _size(store, key, target)
-    if arrived != size:
-        raise TemporaryError(f"{store.shown}/{key} has {arrived} bytes instead of {size}", "remove it and run again")
+        return _size(store, key) == path.stat().st_size and _stored_sha256(store, key) == sha256_of(path)
+    except (NotADirectoryError, IsADirectoryError):
+        raise store._blocked(key) from None
+    except FileNotFoundError:
+        raise DataError(f"{store.shown} does not exist and cannot be made", "create the bucket, or check the URL") from None
+    arrived = _size(store, key)
+    if arrived != path.stat().st_size:
+        raise TemporaryError(f"{store.shown}/{key} has {arrived} bytes instead of {path.stat().st_size}", "remove it and run again")
     return True
 
 
-def _link(path: str, target: str) -> None:
-    """As ``Store.create`` does on a folder: temporary name, fsync, link."""
+def _put(store: Store, key: str, path: Path) -> None:
+    """Raise ``FileExistsError`` if there is an object."""
+    if store.scheme == "file":
+        return _link(path, store._path(key))
+    parts = {"chunksize": store.part_bytes} if store.scheme == "s3" else {}
+    try:
+        store._fs.put_file(str(path), store._path(key), mode="create", **parts)
+    except OSError as error:
+        if code(error)[0] in ("PreconditionFailed", "412"):   # not every store says which condition failed
+            raise FileExistsError(key) from error
+        raise
+
+
+def _link(path: Path, target: str) -> None:
+    """As on every folder: temporary name, fsync, link."""
     folder, _, name = target.rpartition("/")
-    os.makedirs(folder, exist_ok=True)
-    temporary = f"{folder}/.tmp-{uuid.uuid4().hex}-{name[:40]}"
+    files._make(folder)
+    temporary = f"{folder}/{files.TEMPORARY}{uuid.uuid4().hex}-{name[:40]}"
     try:
         with open(path, "rb") as source, open(temporary, "xb") as copy:
             shutil.copyfileobj(source, copy, BLOCK)
@@ -53,20 +70,21 @@ def _link(path: str, target: str) -> None:
         os.link(temporary, target)
     finally:
         Path(temporary).unlink(missing_ok=True)
+    files._sync(folder)
 
 
-def _size(store: Store, key: str, target: str) -> int:
+def _size(store: Store, key: str) -> int:
     def ask() -> int:
         store._fs.invalidate_cache()
-        return int(store._fs.size(target))
+        return int(store._fs.size(store._path(key)))
 
     return store._persist(ask, key)
 
 
-def _stored_sha256(store: Store, key: str, target: str) -> str:
+def _stored_sha256(store: Store, key: str) -> str:
     def read() -> str:
         digest = hashlib.sha256()
-        with store._fs.open(target, "rb", block_size=BLOCK) as file:
+        with store._fs.open(store._path(key), "rb", block_size=BLOCK) as file:
             while block := file.read(BLOCK):
                 digest.update(block)
         return digest.hexdigest()
