@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from job import mixing, plan
+from job import mixing, plan, splitting
 from job.errors import ConflictError, DataError, SettingsError, redact
 from job.ground import layout, lineage, shards, weights
 from job.ground.store import ReadOnlyFolder, Store
@@ -63,9 +63,10 @@ def draft(store: Store, settings: Settings, chosen: plan.ChosenPlugs) -> tuple[R
     source = chosen.source.plug(chosen.source.options, ReadOnlyFolder)
     index = source.index()
     plan.check_refused(index, settings.real.refused_share)
-    split = plan.split(index, settings.split)
+    split = splitting.split(index, settings.split)
+    splitting.check_generated(index, split, (), settings.real.generated_in_train)
     alphas = mixing.sweep_alphas(settings.sweep.alphas)
-    need = mixing.needed(alphas, plan.counts(split, "train"), settings.mixing.allocation)
+    need = mixing.needed(alphas, splitting.counts(split, "train"), settings.mixing.allocation)
     wanted = settings.generator.images_per_class
     quotas = need if wanted == "auto" else (int(wanted),) * len(need)
     mixing.check_supply(need, quotas, index.classes)

@@ -1,4 +1,4 @@
-"""COLD. All that can be decided before a GPU is rented: split, recipe, units, α grid × seeds, price.
+"""COLD. All that can be decided before a GPU is rented: recipe, units, α grid × seeds, price.
 
 Knows no ray, no torch, no I/O: what must be read (index, weights digest) is handed in, so every decision here is
 tested in milliseconds. Nothing after this room sees the settings.
@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import pyarrow as pa
 from pydantic import BaseModel
 
 from job import plugs
@@ -19,9 +18,10 @@ from job.generators import GENERATORS
 from job.ground import lineage, pixels
 from job.metrics import SAMPLE_METRICS
 from job.real import SOURCES
-from job.records import SPLIT_SCHEMA, ClassWords, RealIndex, Refusal, Split, Unit
+from job.records import ClassWords, RealIndex, Refusal, Split, Unit
 from job.runplan import FilterPlan, MetricPlan, Price, RunPlan, Schedule
-from job.settings import Settings, SplitGroup, env_name
+from job.settings import Settings, env_name
+from job.splitting import counts
 from job.tasks import TASKS
 
 LARGEST_UNIT = 256   # samples; one to two GPU-minutes of a text-to-image model
@@ -101,72 +101,6 @@ def index_digest(index: RealIndex) -> str:
     """Digest of what the real source holds: the default edition. Order and place do not matter."""
     columns = [index.table[name].to_pylist() for name in ("id", "label", "digest", "published", "group")]
     return lineage.content_id("index", index.classes, sorted(zip(*columns, strict=True)))
-
-
-def split(index: RealIndex, shares: SplitGroup) -> Split:
-    """Assign every real image to train, val, test or aside.
-
-    A published part is honoured. Where none is published, a hash of group or content decides, so that copies and
-    groups fall on one side and adding files moves nobody. Exact copies of validation or test images leave train.
-    Raises ``DataError`` for a class without an image in train, validation or test.
-    """
-    rows = index.table.to_pylist()
-    published = {row["published"] for row in rows} - {""}
-    test_share = 0.0 if "test" in published else shares.test_share
-    val_share = 0.0 if "val" in published else shares.val_share
-    if val_share + test_share >= 1:
-        names = (env_name(("split", "val_share")), env_name(("split", "test_share")))
-        raise SettingsError(f"{names[0]} and {names[1]} leave nothing to train on", "make their sum less than 1")
-    parts = [_part(row, published, val_share, test_share) for row in rows]
-    reasons = ["set aside by the source" if part == "aside" else "" for part in parts]
-    _remove_copies(rows, parts, reasons)
-    _cap(rows, parts, reasons, shares.train_cap)
-    for part in ("train", "val", "test"):
-        count = Counter(row["label"] for row, its in zip(rows, parts, strict=True) if its == part)
-        for label, name in enumerate(index.classes):
-            if not count[label]:
-                raise DataError(f"class {name!r} has no image in {part}",
-                                f"add images of it, publish a split, or change {env_name(('split', 'val_share'))}")
-    table = index.table.append_column("part", pa.array(parts)).append_column("reason", pa.array(reasons))
-    return Split(index.classes, table.cast(SPLIT_SCHEMA))
-
-
-def _part(row: Mapping[str, Any], published: set[str], val_share: float, test_share: float) -> str:
-    if row["published"] and row["published"] != "train":
-        return row["published"]
-    if published and not row["published"]:
-        return "aside"
-    draw = lineage.seed_of(f"split/{row['group'] or row['digest']}") / 2**63
-    return "test" if draw < test_share else "val" if draw < test_share + val_share else "train"
-
-
-def _remove_copies(rows: Sequence[Mapping[str, Any]], parts: list[str], reasons: list[str]) -> None:
-    """Test keeps its images; val loses copies of test; train loses copies of either."""
-    seen: dict[str, str] = {}
-    for part in ("test", "val", "train"):
-        held = [number for number, its in enumerate(parts) if its == part]
-        for number in held:
-            if rows[number]["digest"] in seen:
-                parts[number], reasons[number] = "aside", f"identical to {seen[rows[number]['digest']]}"
-        if part != "train":
-            seen |= {rows[number]["digest"]: f"{rows[number]['id']} in {part}" for number in held if parts[number] == part}
-
-
-def _cap(rows: Sequence[Mapping[str, Any]], parts: list[str], reasons: list[str], cap: int | None) -> None:
-    if cap is None:
-        return
-    kept: Counter[int] = Counter()
-    train = [number for number, part in enumerate(parts) if part == "train"]
-    for number in sorted(train, key=lambda number: lineage.seed_of(f"cap/{rows[number]['digest']}")):
-        kept[rows[number]["label"]] += 1
-        if kept[rows[number]["label"]] > cap:
-            parts[number], reasons[number] = "aside", f"beyond the cap of {cap} per class"
-
-
-def counts(split: Split, part: str) -> tuple[int, ...]:
-    """Images per class in one part."""
-    count = Counter(split.part(part)["label"].to_pylist())
-    return tuple(count[label] for label in range(len(split.classes)))
 
 
 def words(classes: Sequence[str], descriptions: Mapping[str, str]) -> tuple[ClassWords, ...]:

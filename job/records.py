@@ -4,8 +4,9 @@ What can be numerous (real images, samples, scores, decisions) travels as Arrow 
 never as one object per image. A plan holds ranges; workers compute the specs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +26,8 @@ INDEX_SCHEMA = pa.schema(
         ("locator", pa.string()),     # where the source finds it again
         ("published", pa.string()),   # train, val, test, or empty where nothing was published
         ("group", pa.string()),       # images of one group stay on one side; empty: alone
+        ("dhash", pa.uint64()),       # difference hash: 64 signs of the slopes along the rows of the 9×8 thumbnail
+        ("generated", pa.string()),   # how the file says that a model made it; empty where it does not
     ]
 )
 SPLIT_SCHEMA = pa.schema([*INDEX_SCHEMA, ("part", pa.string()), ("reason", pa.string())])
@@ -181,6 +184,24 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
+class Tally:
+    """What became of everything drawn of one class, without a row per image.
+
+    ``kept``: bool (drawn,), index by index. ``means``: score name to mean over the drawn images, where there is one.
+    ``examples``: the first kept and the first rejected rows of ``DECISION_SCHEMA``.
+    """
+
+    words: ClassWords
+    drawn: int
+    states: Mapping[str, int]
+    kept: np.ndarray
+    means: Mapping[str, float]
+    examples: tuple[Mapping[str, Any], ...]
+    short: int                   # kept images that the class still lacks
+    further: int                 # units to draw next
+
+
+@dataclass(frozen=True, slots=True)
 class ClassTake:
     """What a mix takes of one class: the set bits of ``bitmap`` (numpy.packbits order) over indices [0, hi)."""
 
@@ -244,7 +265,9 @@ class TrialResult:
     first_loss_S: tuple[float, ...]
     train_loss_S: tuple[float, ...]
     late_gain_S: tuple[float, ...]
-    seconds: float
+    seconds: float               # of training
+    load_s: float = 0.0          # before it, in the same process
+    process: str = ""            # which heartbeats are its
 
 
 @dataclass(frozen=True, slots=True)

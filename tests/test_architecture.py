@@ -14,13 +14,13 @@ LEVELS = (   # an import may stay on its level or go down, never up
     {"records", "errors", "runplan"},
     {"settings", "settings_groups", "ground", "plugs"},
     {"generators", "metrics", "tasks", "real"},
-    {"plan", "filtering", "mixing", "statistics"},
+    {"plan", "splitting", "near_duplicates", "filtering", "mixing", "statistics"},
     {"pool", "fitting", "generate", "measure", "sweep", "report", "publish", "admit", "cluster", "preview", "settings_table"},
     {"run", "demo"},
     {"__main__"},
 )
 ROOMS = ("generate", "measure", "filtering", "mixing", "sweep", "report")   # left to right
-COLD = {"plan", "filtering", "mixing", "statistics"}
+COLD = {"plan", "splitting", "near_duplicates", "filtering", "mixing", "statistics"}
 HOT = {"cluster", "generate", "measure", "sweep", "pool", "fitting"}
 PLUGS = {"generators", "metrics", "tasks", "real"}
 

@@ -89,7 +89,7 @@ class Cifar10:
         layout, present = find(folder)
         refused = _check_names(folder, layout, present)
         label_of = {NAMES.index(name): label for label, name in enumerate(cut.classes)}
-        rows: list[tuple[str, int, str]] = []   # id, label, digest
+        rows: list[tuple[str, int, str, int]] = []   # id, label, digest, dhash
         for batch in (*TRAIN, TEST):
             try:
                 if layout.batch(batch) not in present:
@@ -105,10 +105,11 @@ class Cifar10:
             for record, label in enumerate(published_N.tolist()):
                 id = f"{batch}/{record:05d}"
                 if label in label_of:
-                    rows.append((id, label_of[label], pixels.digest(images_NHWC[record])))
+                    image_HWC = images_NHWC[record]
+                    rows.append((id, label_of[label], pixels.digest(image_HWC), pixels.dhash(image_HWC)))
                 elif not 0 <= label < len(NAMES):
                     refused.append(Refusal(id, f"its label {label} is none of 0 to {len(NAMES) - 1}"))
-        torn = pixels.contradictions(*zip(*rows, strict=True)) if rows else {}
+        torn = pixels.contradictions(*list(zip(*rows, strict=True))[:3]) if rows else {}
         refused += [Refusal(id, f"the same picture has another label as {other}") for id, other in torn.items()]
         return RealIndex(cut.classes, _table(cut, [row for row in rows if row[0] not in torn]), tuple(refused))
 
@@ -146,12 +147,12 @@ def _check_names(folder: Folder, layout: Layout, present: set[str]) -> list[Refu
     return []
 
 
-def _table(cut: Cut, rows: Sequence[tuple[str, int, str]]) -> pa.Table:
+def _table(cut: Cut, rows: Sequence[tuple[str, int, str, int]]) -> pa.Table:
     """The index. Raises ``DataError`` for a class without test images, or with too few for train and validation."""
-    parts = {id: "test" if id.startswith(TEST) else "aside" for id, _, _ in rows}
-    locked = {digest for id, _, digest in rows if parts[id] == "test"}
+    parts = {id: "test" if id.startswith(TEST) else "aside" for id, *_ in rows}
+    locked = {digest for id, _, digest, _ in rows if parts[id] == "test"}
     for label, name in enumerate(cut.classes):
-        of_class = [(digest, id) for id, own, digest in rows if own == label]
+        of_class = [(digest, id) for id, own, digest, _ in rows if own == label]
         if not any(parts[id] == "test" for _, id in of_class):
             raise DataError(f"class {name!r} has no image in the test batch, and that is the locked test",
                             "fetch the published test batch again")
@@ -164,17 +165,19 @@ def _table(cut: Cut, rows: Sequence[tuple[str, int, str]]) -> pa.Table:
                             f"{asked}", "lower `train_per_class` or `val_per_class`, or fetch the refused batches again")
         end = None if cut.train_per_class is None else asked
         parts |= dict.fromkeys(order[:cut.val_per_class], "val") | dict.fromkeys(order[cut.val_per_class:end], "train")
-    ids = [id for id, _, _ in rows]
+    ids = [id for id, *_ in rows]
     return pa.Table.from_pydict(
         {
             "id": ids,
-            "label": [label for _, label, _ in rows],
-            "digest": [digest for _, _, digest in rows],
+            "label": [label for _, label, *_ in rows],
+            "digest": [digest for _, _, digest, _ in rows],
             "width": [SIZE_PX] * len(rows),
             "height": [SIZE_PX] * len(rows),
             "locator": ids,
             "published": [parts[id] for id in ids],
             "group": [""] * len(rows),
+            "dhash": [dhash for *_, dhash in rows],
+            "generated": [""] * len(rows),
         },
         schema=INDEX_SCHEMA,
     )

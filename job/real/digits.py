@@ -16,7 +16,7 @@ import pyarrow as pa
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
-from job.real.pixels import digest
+from job.real.pixels import dhash, digest
 from job.records import INDEX_SCHEMA, RealIndex
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -85,6 +85,8 @@ class Digits:
                 "locator": [str(row) for row, _ in rows],
                 "published": [part for _, part in rows],
                 "group": [""] * len(rows),
+                "dhash": [dhash(draw(row)) for row, _ in rows],
+                "generated": [""] * len(rows),
             },
             schema=INDEX_SCHEMA,
         )

@@ -36,9 +36,7 @@ class Seen:
     """A usable image."""
 
     place: Place
-    digest: str
-    width: int
-    height: int
+    facts: pixels.Facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,16 +115,11 @@ class ImageFolder:
     def load(self, rows: pa.Table) -> Iterator[np.ndarray]:
         """Raises ``DataError`` for an image that changed since the index, whatever ``Folder.read`` raises, too."""
         folder = self._open(self._options.url)
-        wanted = zip(rows["locator"].to_pylist(), rows["id"].to_pylist(), rows["digest"].to_pylist(), strict=True)
+        wanted = zip(*(rows[name].to_pylist() for name in ("locator", "id", "digest", "generated")), strict=True)
 
-        def load_one(row: tuple[str, str, str]) -> np.ndarray:
-            path, id, expected = row
-            data = folder.read(path)
-            try:
-                picture = pixels.read_picture(data, self._options.max_pixels)
-            except DataError as error:
-                raise pixels.changed(id, error.problem) from None
-            return pixels.unchanged(picture, id, expected)
+        def load_one(row: tuple[str, str, str, str]) -> np.ndarray:
+            path, id, expected, generated = row
+            return pixels.read_again(folder.read(path), self._options.max_pixels, id, expected, generated)
 
         yield from pixels.ordered(load_one, wanted, self._options.readers)
 
@@ -137,10 +130,9 @@ class ImageFolder:
         if not 0 < place.size <= self._options.max_bytes:
             return Unusable(place, f"it has {place.size} bytes; 1 to max_bytes={self._options.max_bytes} are allowed")
         try:
-            picture = pixels.read_picture(folder.read(place.path), self._options.max_pixels)
+            return Seen(place, pixels.look(folder.read(place.path), self._options.max_pixels))
         except (DataError, AccessError) as error:
             return Unusable(place, error.problem, isinstance(error, AccessError))
-        return Seen(place, pixels.digest(picture), picture.shape[1], picture.shape[0])
 
 
 def lay_out(listing: Sequence[tuple[str, int]]) -> tuple[list[Place], list[Refusal]]:
@@ -192,7 +184,7 @@ def _demand(places: Sequence[Place], classes: Sequence[str], parts: Sequence[str
 def _untorn(seen: Sequence[Seen], label_of: Mapping[str, int]) -> tuple[list[Seen], list[Unusable]]:
     """Without the pictures that stand under two labels: nobody can tell which one is right."""
     labels = [label_of[one.place.name] for one in seen]
-    torn = pixels.contradictions([one.place.path for one in seen], labels, [one.digest for one in seen])
+    torn = pixels.contradictions([one.place.path for one in seen], labels, [one.facts.digest for one in seen])
     bad = [Unusable(one.place, f"the same picture has another label as {torn[one.place.path]}")
            for one in seen if one.place.path in torn]
     return [one for one in seen if one.place.path not in torn], bad
@@ -211,12 +203,14 @@ def _table(seen: Sequence[Seen], label_of: Mapping[str, int]) -> pa.Table:
         {
             "id": [one.place.path for one in seen],
             "label": [label_of[one.place.name] for one in seen],
-            "digest": [one.digest for one in seen],
-            "width": [one.width for one in seen],
-            "height": [one.height for one in seen],
+            "digest": [one.facts.digest for one in seen],
+            "width": [one.facts.width for one in seen],
+            "height": [one.facts.height for one in seen],
             "locator": [one.place.path for one in seen],
             "published": [one.place.part for one in seen],
             "group": [""] * len(seen),
+            "dhash": [one.facts.dhash for one in seen],
+            "generated": [one.facts.generated for one in seen],
         },
         schema=INDEX_SCHEMA,
     )

@@ -1,25 +1,25 @@
-"""The cold plan: who may be judged on what, what a run is called, and what is refused before a GPU is rented."""
+"""The cold plan: what a run is called, and what is refused before a GPU is rented."""
 
 import json
 from dataclasses import replace
-from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
-from job import plan, plugs
+from job import plan, plugs, splitting
 from job.errors import DataError, SettingsError
 from job.generators import GENERATORS
 from job.ground import lineage
 from job.metrics import SAMPLE_METRICS
 from job.real import SOURCES
-from job.records import INDEX_SCHEMA, PARTS, RealIndex, Refusal, Split
+from job.records import INDEX_SCHEMA, RealIndex, Refusal
 from job.runplan import RunPlan
-from job.settings import Settings, SplitGroup, env_name, leaves, load
+from job.settings import Settings, env_name, leaves, load
 from job.tasks import TASKS
+from tests.unit.made_index import SMALL, index_of
 
 pytestmark = pytest.mark.unit
 BASE = {"SALTWORKS_GENERATOR__NAME": "fake"}
@@ -44,109 +44,14 @@ CHANGED = {   # another value of every setting
 FOLDER = {"SALTWORKS_REAL__NAME": "image_folder", "SALTWORKS_REAL__OPTIONS__URL": "x"}
 ALONG = {"real.name": FOLDER, "real.options": FOLDER, "measure.metrics": {"SALTWORKS_FILTER__KIND": "none"}}   # what it needs beside it
 ONLY = {"task.name"}   # there is but one
-ROW = st.tuples(st.integers(0, 1), st.integers(0, 40), st.sampled_from(["", "", "", "g1", "g2", "g3", "g4", "g5"]))
-
-
-def index_of(rows: list[tuple], classes: tuple[str, ...] = ("cat", "dog"), refused: int = 0) -> RealIndex:
-    """Rows of (label, content, group[, published[, id]])."""
-    full = [(*(*row, "", "")[:4], row[4] if len(row) > 4 else f"real-{number}") for number, row in enumerate(rows)]
-    columns = {"id": [row[4] for row in full], "label": [row[0] for row in full], "digest": [f"d{row[1]}" for row in full],
-               "width": [8] * len(full), "height": [8] * len(full), "locator": [row[4] for row in full],
-               "published": [row[3] for row in full], "group": [row[2] for row in full]}
-    return RealIndex(classes, pa.Table.from_pydict(columns, INDEX_SCHEMA), tuple(Refusal(f"f{n}", "torn") for n in range(refused)))
-
-
-SMALL = index_of([(label, f"{label}-{number}", "", part) for part in ("train", "val", "test") for label in (0, 1) for number in
-                  range({"train": 0, "val": 5, "test": 8}[part], {"train": 5, "val": 8, "test": 12}[part])])
-
-
-def parts_of(index: RealIndex, **shares: Any) -> dict[str, str]:
-    """Part by id; an index that lacks a class in a part is no example."""
-    try:
-        table = plan.split(index, SplitGroup(**shares)).table
-    except DataError:
-        assume(False)
-    return dict(zip(table["id"].to_pylist(), table["part"].to_pylist(), strict=True))
-
-
-def sides(parts: dict[str, str], rows: list[tuple], column: int) -> list[set[str]]:
-    """Per value of a column the parts in which it is used."""
-    found: dict[Any, set[str]] = {}
-    for number, row in enumerate(rows):
-        found.setdefault(row[column] or f"alone-{number}", set()).add(parts[f"real-{number}"])
-    return [where - {"aside"} for where in found.values()]
 
 
 def plan_of(environ: dict[str, str], index: RealIndex = SMALL, weights: str = "none", clip: str = "c", unit: int | None = None) -> RunPlan:
     settings = load([], BASE | environ)
     chosen = plan.choose_plugs(settings)
-    split = plan.split(index, settings.split)
+    split = splitting.split(index, settings.split)
     return plan.make(settings, chosen, split, settings.edition or plan.index_digest(index), weights=weights, unit_size=unit,
                      metric_weights=dict.fromkeys(chosen.metrics, clip), alphas=settings.sweep.alphas, quotas=(45, 30))
-
-
-@given(st.lists(ROW, min_size=30, max_size=90))
-def test_a_split_is_a_partition_that_keeps_copies_and_groups_on_one_side(rows: list[tuple]) -> None:
-    parts = parts_of(index_of(rows))
-    split = plan.split(index_of(rows), SplitGroup())
-    assert split.table.select(INDEX_SCHEMA.names).equals(index_of(rows).table)
-    assert sorted(one for part in PARTS for one in split.part(part)["id"].to_pylist()) == sorted(parts)
-    assert all(bool(row["reason"]) == (row["part"] == "aside") for row in split.table.to_pylist())
-    assert all(len(where) <= 1 for column in (1, 2) for where in sides(parts, rows, column))
-
-
-@given(st.lists(ROW, min_size=30, max_size=60), st.lists(st.tuples(st.integers(0, 1), st.integers(41, 90), st.just("")), max_size=30),
-       st.randoms())
-def test_adding_files_in_any_order_moves_nobody(rows: list[tuple], more: list[tuple], random: Any) -> None:
-    before = parts_of(index_of(rows))
-    named = [(*row, "", f"real-{number}") for number, row in enumerate(rows)] + [(*row, "", f"new-{n}") for n, row in enumerate(more)]
-    random.shuffle(named)
-    after = parts_of(index_of(named))
-    assert {name: after[name] for name in before} == before
-
-
-@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 60), st.just(""), st.sampled_from(["train", "train", "val", "test", ""])),
-                min_size=20, max_size=80), st.booleans())
-def test_a_published_part_is_honoured(rows: list[tuple], with_val: bool) -> None:
-    rows = [row if with_val or row[3] != "val" else (*row[:3], "train") for row in rows]
-    parts = parts_of(index_of(rows))
-    in_test = {row[1] for row in rows if row[3] == "test"}
-    published_parts = {row[3] for row in rows} - {""}
-    for number, (_, content, _, published) in enumerate(rows):
-        its = parts[f"real-{number}"]
-        if published == "test":
-            assert its == "test"
-        elif published == "val":
-            assert its == ("aside" if content in in_test else "val")
-        elif published == "train":
-            assert its in {"train", "val", "test", "aside"} - ({"val", "test"} & published_parts)
-        elif published_parts:
-            assert its == "aside"
-    assert all(len(where) <= 1 for where in sides(parts, rows, 1))
-
-
-@given(st.lists(ROW, min_size=30, max_size=90), st.integers(1, 10))
-def test_a_cap_sets_train_images_aside_and_nothing_else(rows: list[tuple], cap: int) -> None:
-    free, capped = parts_of(index_of(rows)), parts_of(index_of(rows), train_cap=cap)
-    assert {name for name in free if free[name] != capped[name]} <= {name for name in free if free[name] == "train"}
-    for label in (0, 1):
-        mine = [f"real-{number}" for number, row in enumerate(rows) if row[0] == label]
-        assert sum(capped[one] == "train" for one in mine) == min(cap, sum(free[one] == "train" for one in mine))
-    table = plan.split(index_of(rows), SplitGroup(train_cap=cap)).table.to_pylist()
-    assert all(f"cap of {cap}" in row["reason"] for row in table if free[row["id"]] != row["part"])
-
-
-def test_the_shares_are_what_was_asked_for() -> None:
-    parts = list(parts_of(index_of([(0, number, "") for number in range(4000)], ("cat",)), val_share=0.3, test_share=0.1).values())
-    assert abs(parts.count("val") / 4000 - 0.3) < 0.03
-    assert abs(parts.count("test") / 4000 - 0.1) < 0.02
-
-
-@pytest.mark.parametrize("part", ["train", "val", "test"])
-def test_a_class_without_an_image_in_a_part_is_refused_by_name(part: str) -> None:
-    table = SMALL.table.filter([not (row["label"] == 1 and row["published"] == part) for row in SMALL.table.to_pylist()])
-    with pytest.raises(DataError, match=f"class 'dog' has no image in {part}"):
-        plan.split(RealIndex(SMALL.classes, table, ()), SplitGroup())
 
 
 @pytest.mark.parametrize("path", [path for path, _ in leaves(Settings) if ".".join(path) not in ONLY], ids=".".join)
@@ -234,7 +139,7 @@ def test_units_are_aligned_whole_and_enough_and_batches_divide_them(asked: str |
 @given(st.integers(9, 10**6))
 def test_a_unit_is_small_enough_for_two_in_the_largest_class(quota: int) -> None:
     settings = load([], BASE)
-    made = plan.make(settings, plan.choose_plugs(settings), plan.split(SMALL, settings.split), "e", weights="none", unit_size=None,
+    made = plan.make(settings, plan.choose_plugs(settings), splitting.split(SMALL, settings.split), "e", weights="none", unit_size=None,
                      metric_weights={"clipscore": "c"}, alphas=(0, 0.5), quotas=(1, quota))
     assert made.unit_size % 8 == 0
     assert made.unit_size <= 256
@@ -282,9 +187,3 @@ def test_too_many_unusable_files_are_refused_and_listed(bad: int, share: float) 
         plan.check_refused(index, share)
     assert all((f"f{number}: torn" in str(caught.value)) == (number < min(bad, 3)) for number in range(bad))
     assert ("more" in str(caught.value).partition("f0")[2].partition("→")[0]) == (bad > 3)
-
-
-def test_a_split_says_how_many_images_a_class_has() -> None:
-    split = plan.split(SMALL, SplitGroup())
-    assert isinstance(split, Split)
-    assert [plan.counts(split, part) for part in PARTS] == [(5, 5), (3, 3), (4, 4), (0, 0)]

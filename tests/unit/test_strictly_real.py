@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from job import admit, plan, sweep
+from job import admit, plan, splitting, sweep
 from job.errors import DataError
 from job.generators.fake import stripes
 from job.ground import layout, lineage, pixels, shards
@@ -20,7 +20,7 @@ from job.real import digits
 from job.real.image_folder import ImageFolder
 from job.records import INDEX_SCHEMA, PARTS, SPLIT_SCHEMA, ClassTake, Mix, Origin, RealIndex, Split
 from job.runplan import RunPlan
-from job.settings import load
+from job.settings import SplitGroup, load
 from tests.folders import encoded, picture, write
 
 pytestmark = pytest.mark.unit
@@ -42,7 +42,8 @@ def synthetic(size_px: int = 16) -> tuple[str, bytes]:
 
 
 def row_of(name: str, published: str = "", **more: str) -> dict[str, object]:
-    return {"id": name, "label": 0, "digest": name, "width": 8, "height": 8, "locator": name, "published": published, "group": "", **more}
+    return {"id": name, "label": 0, "digest": name, "width": 8, "height": 8, "locator": name, "published": published, "group": "",
+            "dhash": 0, "generated": "", **more}
 
 
 def index_at(root: Path) -> RealIndex:
@@ -99,22 +100,29 @@ def test_a_sample_that_was_written_into_a_frozen_split_is_refused_on_reading(par
 @pytest.mark.parametrize("size_px", [16, 128])
 @pytest.mark.parametrize("where", ["train/cat", "val/cat", "test/dog"])
 @pytest.mark.parametrize("renamed", [False, True])
-def test_a_generated_image_in_a_folder_of_real_ones_is_refused_by_its_mark(where: str, size_px: int, renamed: bool, tmp_path: Path) -> None:
+def test_a_generated_image_in_a_folder_of_real_ones_is_told_by_its_mark(where: str, size_px: int, renamed: bool, tmp_path: Path) -> None:
     name, data = synthetic(size_px)
     path = f"{where}/holiday.jpg" if renamed else f"{where}/{name.replace('.jpeg', '.jpg')}"
     write(tmp_path, REAL | {path: data})
     index = index_at(tmp_path)
-    assert sorted(index.table["id"].to_pylist()) == sorted(REAL)
-    assert [(one.item, "marked as generated" in one.reason) for one in index.refused] == [(path, True)]
-    with pytest.raises(DataError, match=r"1 of 19 real files cannot be used.*marked as generated"):
-        plan.check_refused(index, 0.01)
+    marks = dict(zip(index.table["id"].to_pylist(), index.table["generated"].to_pylist(), strict=True))
+    assert marks == dict.fromkeys(REAL, "") | {path: pixels.IPTC_MARK}
+    split = splitting.split(index, SplitGroup())
+    judged = "train" not in where
+    problem = "1 generated images stand in validation or test" if judged else "1 of 19 real images are generated"
+    for consent in (False, True):
+        if judged or not consent:
+            with pytest.raises(DataError, match=f"{problem}.*{path} in {where.partition('/')[0]}"):
+                splitting.check_generated(index, split, (), consent)
+        else:
+            splitting.check_generated(index, split, (), consent)
 
 
-def test_a_part_of_nothing_but_generated_images_is_no_part(tmp_path: Path) -> None:
-    _, data = synthetic()
-    write(tmp_path, {path: data if path.startswith("test/cat/") else real for path, real in REAL.items()})
-    with pytest.raises(DataError, match=r"class 'cat' has no usable image in test.*marked as generated"):
-        index_at(tmp_path)
+@pytest.mark.parametrize("where", ["train", "test"])
+def test_a_run_on_generated_images_is_not_even_drafted(where: str, tmp_path: Path) -> None:
+    write(tmp_path / "real", {f"{where}/cat/holiday.png": synthetic()[1]})
+    with pytest.raises(DataError, match=f"generated.*{where}/cat/holiday.png in {where}"):
+        drafted(tmp_path)
 
 
 def test_a_folder_that_bears_the_name_of_samples_is_refused(tmp_path: Path) -> None:
