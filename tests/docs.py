@@ -1,7 +1,7 @@
 """Writes what is generated: ``make docs``, or ``python -m tests.docs``.
 
-The settings table between its markers in README.md, and the JSON schema of report.json. ``make test`` fails where
-either differs from what stands in the repository.
+The settings table between its markers in README.md, and the JSON schemas of report.json and of a version. ``make test``
+fails where any differs from what stands in the repository.
 """
 
 from pathlib import Path
@@ -11,6 +11,7 @@ from job.settings_table import settings_table
 HOME = Path(__file__).parents[1]
 README = HOME / "README.md"
 SCHEMA = HOME / "docs" / "report.schema.json"
+VERSION_SCHEMA = HOME / "docs" / "version.schema.json"
 BEGIN, END = "<!-- settings:begin -->", "<!-- settings:end -->"
 
 
@@ -30,9 +31,16 @@ def schema_text() -> str:
     return schema()
 
 
+def version_schema_text() -> str:
+    """The JSON schema of a version as it stands in docs/."""
+    from job.publish.model import schema
+
+    return schema()
+
+
 def main() -> None:
-    """Write both, and say so."""
-    for path, text in ((README, with_table(README.read_text())), (SCHEMA, schema_text())):
+    """Write all of them, and say so."""
+    for path, text in ((README, with_table(README.read_text())), (SCHEMA, schema_text()), (VERSION_SCHEMA, version_schema_text())):
         path.write_text(text)
         print(f"wrote {path.relative_to(HOME)}, {len(text.splitlines())} lines")
 
