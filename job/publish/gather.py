@@ -108,6 +108,8 @@ def _held(store: Store, recipe: Recipe, words: ClassWords, units: Sequence[Unit]
             ids, states = rows["id"].to_pylist(), rows["state"].to_pylist()
             commit = json.loads(record)
             wrong += _compare(recipe, words, unit, ids, states, commit)
+            if not wrong and not np.array_equal(index[lo:up], np.arange(unit.lo, unit.hi)):
+                wrong.append(f"{unit.name}: the indices of its decisions are not its own")
             mine = np.array([state == "kept" for state in states], dtype=bool)
             kept[index[lo:up][mine]] = True
             shards.append(_shard(unit, commit, int(mine.sum())))

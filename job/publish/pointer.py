@@ -7,11 +7,12 @@ what was rolled back stays back; only ``rollback`` goes where it is told.
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import takewhile
 from typing import Any, Literal
 
-from job.errors import DataError, TemporaryError
+from job.errors import AccessError, DataError, TemporaryError
 from job.ground import layout, lineage
 from job.ground.store import Store
 from job.publish.model import Version
@@ -46,15 +47,19 @@ def latest(store: Store, dataset: str) -> Pointer | None:
     """The version to take, or None while no version has been worth moving to.
 
     A pointer that is lost, broken or behind its records is made again from ``moves/``, or, where these are lost too,
-    from the versions.
+    from the versions; who may not write is told all the same.
     """
     pointer = _parse(store.get(layout.latest(dataset)))
     if pointer and store.get(_move_key(dataset, pointer.move + 1)) is None:
         return pointer
-    moves = _moves(store, dataset) or _from_versions(store, dataset)
+    known = _moves(store, dataset)
+    moves = known or _from_versions(store, dataset)
     if not moves:
         return None
-    _point(store, dataset, moves[-1])
+    with suppress(AccessError):
+        for move in moves[len(known) :]:
+            store.create(_move_key(dataset, move.number), lineage.canonical(asdict(move)).encode())
+        _point(store, dataset, moves[-1])
     return _pointer(moves[-1])
 
 
@@ -143,8 +148,6 @@ def _from_versions(store: Store, dataset: str) -> list[Move]:
         if version.moves_latest:
             before = moves[-1].version if moves else None
             moves.append(Move(len(moves) + 1, "publish", version.number, version.run, version.judged.word, before))
-    for move in moves:
-        store.create(_move_key(dataset, move.number), lineage.canonical(asdict(move)).encode())
     return moves
 
 
