@@ -22,7 +22,7 @@ PATIENT_S = 10    # after that long a person is told why nothing moves
 ABSENT = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError)   # answers, no trouble
 NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "MetadataRetrievalError",
                   "TokenRetrievalError", "SSOTokenLoadError", "UnauthorizedSSOTokenError", "CredentialsFileError"}
-BROKEN_OFF = {"IncompleteReadError", "FlexibleChecksumError", "ChecksumError"}   # all else that botocore finds is a setting
+BROKEN_OFF, WRONG_SUM = {"IncompleteReadError"}, {"FlexibleChecksumError", "ChecksumError"}   # all else that botocore finds is a setting
 BAD_URL = {"NonHttpUrlClientError", "InvalidURL", "InvalidUrlClientError"}       # of aiohttp
 # Codes of https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html whose HTTP status does not tell the class.
 REFUSED = {"ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired", "InvalidAccessKeyId",
@@ -31,7 +31,7 @@ SKEWED = {"RequestTimeTooSkewed", "RequestExpired"}
 DAMAGED = {"RequestTimeout", "IncompleteBody", "BadDigest", "XAmzContentSHA256Mismatch", "OperationAborted", "InvalidPart", "NoSuchUpload"}
 FULL = {errno.ENOSPC, errno.EDQUOT}
 FIRM = {errno.EINVAL, errno.EROFS, errno.ENAMETOOLONG, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV, errno.EMLINK, errno.ELOOP, *FULL}
-Kind = Literal["passing", "credentials", "clock", "lasting"]
+Kind = Literal["passing", "credentials", "clock", "damage", "lasting"]
 T = TypeVar("T")
 
 
@@ -58,7 +58,7 @@ def code(error: BaseException) -> tuple[str, int]:
 
 
 def kind(error: BaseException) -> Kind:
-    """What may help: waiting, other credentials, a clock that is right, or nothing that we can do."""
+    """What may help: waiting, other credentials, a clock that is right, another read, or nothing that we can do."""
     said, status = code(error)
     name = type(error).__name__
     if isinstance(error, JobError):
@@ -69,6 +69,8 @@ def kind(error: BaseException) -> Kind:
         return "clock"
     if said in DAMAGED:
         return "passing"
+    if name in WRONG_SUM:
+        return "damage"
     if _misset(error) or isinstance(error, (*ABSENT, PermissionError)):
         return "lasting"
     if status >= 400:
@@ -101,7 +103,7 @@ def persist(action: Callable[[], T], where: str, retry_s: float, *, renew: Calla
         if not warned and (state.seconds_since_start or 0) >= PATIENT_S:
             warned = True
             log.warning("storage trouble at %s, trying again for up to %.0f s: %s", where, retry_s, told(error))
-        if kind(error) != "passing":
+        if kind(error) in ("credentials", "clock"):
             renew()
 
     try:
@@ -131,6 +133,8 @@ def translate(error: BaseException, where: str, told: str) -> JobError | None:
     if said in SKEWED:
         return TemporaryError(f"the clock of this machine and that of the store at {where} differ too much: {told}",
                               "set this machine's clock (NTP) and run again to resume")
+    if name in WRONG_SUM:
+        return DataError(f"{where} is damaged: {told}", "restore it, or delete its commit to redraw it")
     if isinstance(error, PermissionError) or status in (401, 403):
         return AccessError(f"no permission at {where}: {told}", "check credentials and policy")
     if _misset(error):
@@ -155,4 +159,4 @@ def _misset(error: BaseException) -> bool:
         file = isinstance(error.kwargs.get("error"), FileNotFoundError)   # of certificates
         return file or any(word in str(error) for word in ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER"))
     name = type(error).__name__
-    return name in BAD_URL or (isinstance(error, BotoCoreError) and name not in NO_CREDENTIALS | BROKEN_OFF)
+    return name in BAD_URL or (isinstance(error, BotoCoreError) and name not in NO_CREDENTIALS | BROKEN_OFF | WRONG_SUM)

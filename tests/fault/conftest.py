@@ -1,0 +1,34 @@
+"""What the tests of faults share: a proxy that breaks storage on demand."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+import s3fs
+
+from tests.fault.proxy import Proxy
+
+
+@dataclass(frozen=True, slots=True)
+class Faulty:
+    """A bucket behind a proxy: ``proxy.breaking(Fault(…))`` says what goes wrong at ``url``."""
+
+    proxy: Proxy
+    url: str
+
+
+@pytest.fixture(scope="session")
+def proxy(s3_server: str) -> Iterator[Proxy]:
+    one = Proxy(s3_server).start()
+    yield one
+    one.stop()
+
+
+@pytest.fixture
+def faulty(bucket: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Faulty]:
+    """A new bucket, reached through the proxy; the environment says so, as it would in a pod."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+    s3fs.S3FileSystem.clear_instance_cache()
+    proxy.seen.clear()
+    yield Faulty(proxy, bucket)
+    s3fs.S3FileSystem.clear_instance_cache()
