@@ -20,9 +20,9 @@ SMALL = 20_000   # bytes of a file: several files of a few images
 KINDS = ("parquet", "webdataset")
 
 
-def published(folder: Path, **options: Any) -> tuple[Made, Version]:
+def published(folder: Path, root: Path | None = None, **options: Any) -> tuple[Made, Version]:
     """A run that helped at α = .5, so that its mix is a part of what was kept (α = .75 asked for more), and its version."""
-    made = make_run(Store(str(folder / "root"), retry_s=0), folder / "real", **options)
+    made = make_run(Store(str(root or folder / "root"), retry_s=0), folder / "real", **options)
     return made, publish_it(made)[0]
 
 
