@@ -15,13 +15,13 @@ LEVELS = (   # an import may stay on its level or go down, never up
     {"settings", "settings_groups", "ground", "plugs"},
     {"generators", "metrics", "tasks", "real"},
     {"plan", "splitting", "near_duplicates", "filtering", "mixing", "statistics"},
-    {"pool", "fitting", "generate", "measure", "sweep", "report", "publish", "admit", "cluster", "preview", "settings_table"},
+    {"pool", "drawing", "fitting", "generate", "decisions", "trainset", "measure", "sweep", "report", "publish", "admit", "cluster", "preview", "doctor", "settings_table"},
     {"run", "demo"},
     {"__main__"},
 )
 ROOMS = ("generate", "measure", "filtering", "mixing", "sweep", "report")   # left to right
 COLD = {"plan", "splitting", "near_duplicates", "filtering", "mixing", "statistics"}
-HOT = {"cluster", "generate", "measure", "sweep", "pool", "fitting"}
+HOT = {"cluster", "drawing", "generate", "measure", "sweep", "trainset", "pool", "fitting"}
 PLUGS = {"generators", "metrics", "tasks", "real"}
 
 
@@ -92,7 +92,7 @@ def test_only_settings_reads_the_environment(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=module)
 def test_nothing_after_the_plan_sees_the_settings(path: Path) -> None:
-    if room(module(path)) in {"generate", "measure", "sweep", "pool", "fitting", "report", "filtering", "mixing", "statistics"}:
+    if room(module(path)) in {"drawing", "generate", "measure", "sweep", "trainset", "pool", "fitting", "decisions", "report", "filtering", "mixing", "statistics"}:
         assert not any(name.startswith("job.settings") for name in imports(path))
 
 
@@ -101,7 +101,9 @@ def test_a_plug_never_imports_a_plug(path: Path) -> None:
     mine = module(path)
     if room(mine) in PLUGS and path.name != "__init__.py":
         others = {module(one) for one in FILES if room(module(one)) in PLUGS and one.name != "__init__.py"} - {mine}
-        shared = {"job.real.pixels", "job.real.cifar10_files", "job.metrics.features"}   # tools, no plugs
+        shared = {   # tools, no plugs
+            "job.real.pixels", "job.real.rows", "job.real.given", "job.real.cifar10_files", "job.real.parquet_files", "job.real.tar_files",
+            "job.metrics.features"}
         assert not {".".join(name.split(".")[:3]) for name in imports(path)} & (others - shared)
 
 

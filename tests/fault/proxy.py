@@ -37,9 +37,9 @@ FOREVER = 10**9
 class Fault:
     """What goes wrong, with which requests.
 
-    ``what``: a name of ``ERRORS``, ``drop``, or one of them with `` after``; for answers with a body ``truncate`` (the
-    connection ends early), ``shorten`` and ``flip`` (one bit; no checksum betrays either) and ``flip-summed``; ``strip`` (conditions are ignored);
-    ``echo`` (an error that quotes the request's own headers, as a chatty store would).
+    ``what``: a name of ``ERRORS``, ``drop``, or one of them with `` after``. For answers with a body: ``truncate`` (the
+    connection ends early), ``shorten`` and ``flip`` (one bit; no checksum betrays either) and ``flip-summed``. ``strip``:
+    conditions are ignored. ``echo``: an error that quotes the request's own headers, as a chatty store would.
     """
 
     what: str
