@@ -16,6 +16,7 @@ from job import mixing, plan, splitting
 from job.errors import ConflictError, DataError, SettingsError, redact
 from job.ground import layout, lineage, shards, weights
 from job.ground.store import ReadOnlyFolder, Store
+from job.real import given
 from job.records import Refusal, Split
 from job.runplan import RunPlan, from_plain, plain
 from job.settings import Settings, env_name
@@ -63,6 +64,8 @@ def draft(store: Store, settings: Settings, chosen: plan.ChosenPlugs) -> tuple[R
     source = chosen.source.plug(chosen.source.options, ReadOnlyFolder)
     index = source.index()
     plan.check_refused(index, settings.real.refused_share)
+    if settings.split.table:
+        index = given.override(index, settings.split.table, ReadOnlyFolder)
     split = splitting.split(index, settings.split)
     splitting.check_generated(index, split, (), settings.real.generated_in_train)
     alphas = mixing.sweep_alphas(settings.sweep.alphas)

@@ -1,12 +1,16 @@
 """Folders on the local disk, and small real data to put into them."""
 
 import io
+import json
 import pickle
-from collections.abc import Mapping
+import tarfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image
 
 from job.errors import AccessError, DataError
@@ -57,6 +61,41 @@ def class_folders(counts: Mapping[str, int], seed: int = 0) -> dict[str, bytes]:
     """Files ``<folder>/<number>.png``, every picture another one."""
     names = [f"{folder}/{number}.png" for folder, count in counts.items() for number in range(count)]
     return {name: encoded(picture(seed + number)) for number, name in enumerate(names)}
+
+
+def parquet(rows: Sequence[Mapping[str, Any]], names: Sequence[str] = (), column: str = "label", **options: Any) -> bytes:
+    """A Parquet file; ``names``: those of a column of whole numbers, as the Hugging Face hub writes them into the schema."""
+    table = pa.Table.from_pylist([dict(row) for row in rows])
+    if names:
+        features = {"image": {"_type": "Image"}, column: {"_type": "ClassLabel", "names": list(names)}}
+        table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    out = io.BytesIO()
+    pq.write_table(table, out, **options)
+    return out.getvalue()
+
+
+def image_rows(labels: Sequence[Any], seed: int = 0, **more: Any) -> list[dict[str, Any]]:
+    """Rows of the Hugging Face layout, every picture another one."""
+    return [{"image": {"bytes": encoded(picture(seed + number)), "path": f"{seed + number}.png"}, "label": label, **more}
+            for number, label in enumerate(labels)]
+
+
+def tar(members: Sequence[tuple[str | tarfile.TarInfo, bytes]]) -> bytes:
+    """A tar file of these members in this order; a ``TarInfo`` stands as it is."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as file:
+        for member, data in members:
+            info = member if isinstance(member, tarfile.TarInfo) else tarfile.TarInfo(member)
+            if not isinstance(member, tarfile.TarInfo):
+                info.size = len(data)
+            file.addfile(info, io.BytesIO(data))
+    return out.getvalue()
+
+
+def samples(labels: Sequence[Any], seed: int = 0) -> list[tuple[str, bytes]]:
+    """Members of WebDataset samples: a picture, its label, and a caption that nobody reads."""
+    return [one for number, label in enumerate(labels, seed) for one in (
+        (f"{number:04d}.png", encoded(picture(number))), (f"{number:04d}.cls", str(label).encode()), (f"{number:04d}.txt", b"a caption"))]
 
 
 def cifar_batches(per_class: int = 2, seed: int = 0, classes: int = len(NAMES)) -> dict[str, tuple[np.ndarray, list[int]]]:

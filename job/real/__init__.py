@@ -17,6 +17,8 @@ SOURCES: Mapping[str, str] = {
     "cifar10": "job.real.cifar10:Cifar10",
     "digits": "job.real.digits:Digits",
     "image_folder": "job.real.image_folder:ImageFolder",
+    "parquet": "job.real.parquet:Parquet",
+    "webdataset": "job.real.webdataset:WebDataset",
 }
 
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from job import plugs
 from job.real import SOURCES, RealSource
 from job.records import INDEX_SCHEMA, PARTS, RealIndex
-from tests.folders import LocalFolder, cifar_batches, cifar_binary, class_folders, write
+from tests.folders import LocalFolder, cifar_batches, cifar_binary, class_folders, image_rows, parquet, samples, tar, write
 
 pytestmark = pytest.mark.contract
 
@@ -30,11 +30,27 @@ def small_image_folder(root: Path) -> dict[str, Any]:
     return {"url": write(root, files | copies)}
 
 
+def small_parquet(root: Path) -> dict[str, Any]:
+    train = [*image_rows([0, 1, 0, 1, -1], group="a"), *image_rows([1, 0], seed=1, group="b")]   # an unlabelled one, and copies
+    files = {"data/train-00000-of-00001.parquet": parquet(train, ("cat", "dog"), row_group_size=3)}
+    for seed, part in ((20, "validation"), (30, "test")):
+        files[f"data/{part}-00000-of-00001.parquet"] = parquet(image_rows([0, 1, 1], seed, group=""), ("cat", "dog"))
+    return {"url": write(root, files), "group": "group"}
+
+
+def small_webdataset(root: Path) -> dict[str, Any]:
+    files = {f"{part}-000.tar": tar(samples([0, 1, 1, 0], seed)) for part, seed in (("train", 0), ("val", 10), ("test", 20))}
+    files["train-001.tar"] = tar([*samples([0, 1], 30), *samples([0], 0)[:1], ("9999.png", b"no picture"), ("9999.cls", b"1")])
+    return {"url": write(root, files | {"names.txt": b"cat\ndog\n"}), "names_file": "names.txt"}
+
+
 # name of the source → writes small data below a folder, and gives the options that read them
 FIXTURES: Mapping[str, Callable[[Path], dict[str, Any]]] = {
     "cifar10": small_cifar10,
     "digits": lambda root: {},
     "image_folder": small_image_folder,
+    "parquet": small_parquet,
+    "webdataset": small_webdataset,
 }
 
 
