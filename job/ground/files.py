@@ -18,6 +18,8 @@ TEMPORARY = ".tmp-"   # begins the names of what is nobody's object (yet): half-
 
 def create(path: str, data: bytes) -> None:
     """Make a file that is not there yet. Raises ``FileExistsError``, and ``NotADirectoryError`` for a file as a folder."""
+    if os.path.lexists(path):   # spares the writing, and a disk that is read-only by now is no trouble then
+        raise FileExistsError(path)
     with _temporary(path, data) as temporary:
         os.link(temporary, path)
     _sync(os.path.dirname(path))

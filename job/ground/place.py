@@ -1,5 +1,6 @@
 """A place that bytes lie at: which URLs are taken, how it is opened, and how trouble there is waited out and told."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -19,6 +20,7 @@ class Place:
     """A folder or bucket prefix. Cheap to make and to send: it holds the URL, never a credential or a client."""
 
     schemes: ClassVar[tuple[str, ...]] = SCHEMES
+    patient_s: ClassVar[float] = 10   # of waiting, after which a person is told why nothing moves
     _use: ClassVar[str] = "store at"
 
     def __init__(self, url: str, retry_s: float = 300, *, part_bytes: int = PART_BYTES) -> None:
@@ -81,10 +83,11 @@ class Place:
 
     def _told(self, error: BaseException) -> str:
         """What the error says, in one line, without secrets."""
-        text = " ".join(str(error).split())
+        number = isinstance(error, OSError) and error.strerror and not error.filename   # an errno that only stands for the store's code
+        text = " ".join(str(error.strerror if number else error).split())
         for secret in objects.secrets(self._open[0]) if self._open else ():
             text = text.replace(secret, "***")
-        return redact(text)
+        return redact(re.sub(r"(?i)(signature|security-token)(\W+)[\w+/=%-]{8,}", r"\1\2***", text))
 
     def _persist(self, action: Callable[[], T], key: str) -> T:
         def asked() -> T:
@@ -95,4 +98,4 @@ class Place:
                     raise retry.CredentialsFileError(f"{error.strerror}: {error.filename}") from None
                 raise
 
-        return retry.persist(asked, redact(f"{self.url}/{key}"), self.retry_s, renew=self._renew, told=self._told)
+        return retry.persist(asked, redact(f"{self.url}/{key}"), self.retry_s, self.patient_s, renew=self._renew, told=self._told)

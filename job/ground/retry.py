@@ -18,7 +18,6 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_any, sto
 from job.errors import AccessError, DataError, JobError, SettingsError, TemporaryError
 
 FEW = 5           # attempts where waiting helps only if somebody else acts
-PATIENT_S = 10    # after that long a person is told why nothing moves
 ABSENT = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError)   # answers, no trouble
 NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "MetadataRetrievalError",
                   "TokenRetrievalError", "SSOTokenLoadError", "UnauthorizedSSOTokenError", "CredentialsFileError"}
@@ -81,8 +80,11 @@ def kind(error: BaseException) -> Kind:
     return "passing" if passing else "lasting"
 
 
-def persist(action: Callable[[], T], where: str, retry_s: float, *, renew: Callable[[], None], told: Callable[[BaseException], str]) -> T:
-    """Do it, waiting passing trouble out for at most ``retry_s`` seconds of wall clock.
+def persist(
+    action: Callable[[], T], where: str, retry_s: float, patient_s: float, *, renew: Callable[[], None],
+    told: Callable[[BaseException], str],
+) -> T:
+    """Do it, waiting passing trouble out for at most ``retry_s`` seconds of wall clock; after ``patient_s`` one line is logged.
 
     ``where`` and what ``told`` makes of an error hold no secrets; ``renew`` throws the client away. Raises what is in
     ``ABSENT`` as it is, and else ``TemporaryError``, ``AccessError``, ``SettingsError`` or ``DataError``.
@@ -100,7 +102,7 @@ def persist(action: Callable[[], T], where: str, retry_s: float, *, renew: Calla
         nonlocal warned
         assert state.outcome is not None
         error = state.outcome.exception() or RuntimeError()
-        if not warned and (state.seconds_since_start or 0) >= PATIENT_S:
+        if not warned and (state.seconds_since_start or 0) >= patient_s:
             warned = True
             log.warning("storage trouble at %s, trying again for up to %.0f s: %s", where, retry_s, told(error))
         if kind(error) in ("credentials", "clock"):

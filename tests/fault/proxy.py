@@ -47,11 +47,12 @@ class Fault:
     method: str = ""        # another, for the method
     first: int = 1          # the first of the matching requests that is broken
     times: int = 1          # how many are, in a row
+    signed_by: str = ""     # the access key that a matching request is signed with
     met: int = field(default=0, init=False)
 
-    def strikes(self, method: str, target: str) -> bool:
+    def strikes(self, method: str, target: str, signed: str) -> bool:
         """Count a matching request; True if it is to be broken."""
-        if not (re.search(self.key, target) and re.fullmatch(self.method or ".*", method)):
+        if not (re.search(self.key, target) and re.fullmatch(self.method or ".*", method) and self.signed_by in signed):
             return False
         self.met += 1
         return self.first <= self.met < self.first + self.times
@@ -110,9 +111,10 @@ class Proxy:
         except ConnectionResetError:   # the client gave up
             return web.Response()
         target = unquote(request.path_qs)
+        signed = request.headers.get("Authorization", "")
         with self._lock:
             self.seen.append((request.method, target))
-            fault = next((one for one in self._faults if one.strikes(request.method, target)), None)
+            fault = next((one for one in self._faults if one.strikes(request.method, target, signed)), None)
         what, _, after = (fault.what if fault else "").partition(" ")
         if not after and (what in ERRORS or what in ("drop", "echo")):
             return self._fail(what, request)
