@@ -4,6 +4,7 @@ import io
 import json
 import pickle
 import tarfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,13 @@ def encoded(pixels_HWC: np.ndarray, format: str = "PNG", **options: Any) -> byte
     out = io.BytesIO()
     Image.fromarray(pixels_HWC).save(out, format, **options)
     return out.getvalue()
+
+
+def bomb(width: int, height: int) -> bytes:
+    """A PNG whose header claims a size that its few bytes cannot have."""
+    data = encoded(picture(0))
+    header = b"IHDR" + width.to_bytes(4, "big") + height.to_bytes(4, "big") + data[24:29]
+    return data[:12] + header + zlib.crc32(header).to_bytes(4, "big") + data[33:]
 
 
 def class_folders(counts: Mapping[str, int], seed: int = 0) -> dict[str, bytes]:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from job.errors import AccessError, DataError
-from job.real import Folder, pixels
+from job.real import Folder, pixels, rows
 from job.records import INDEX_SCHEMA, RealIndex, Refusal
 
 PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -125,6 +125,8 @@ class ImageFolder:
 
     def _look(self, folder: Folder, place: Place) -> Seen | Unusable:
         """One file's digest and size, or why it is refused. Keeps no pixels, and no error: it would hold them."""
+        if reason := rows.unsafe(place.path):   # the keys of a bucket may be anything
+            return Unusable(place, reason)
         if _suffix(place) not in pixels.SUFFIXES:
             return Unusable(place, f"unknown format; images end in {', '.join(pixels.SUFFIXES)}")
         if not 0 < place.size <= self._options.max_bytes:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from job.errors import DataError
@@ -36,7 +37,10 @@ class File:
         """Raise ``DataError`` for a file that is no whole Parquet file, lacks a column, or holds a row group too large."""
         self._path, self._max_bytes = path, max_bytes
         with _told(path):
-            schema = pq.ParquetFile(pa.BufferReader(data)).schema_arrow
+            self._opened(pa.BufferReader(data), columns, max_group_bytes)
+
+    def _opened(self, data: pa.BufferReader, columns: Mapping[str, str], max_group_bytes: int) -> None:
+        schema = pq.ParquetFile(data).schema_arrow
         self._leaves = {role: self._leaf(schema, role, name) for role, name in columns.items()}
         image = self._leaves["image"]
         self._outside = (*image[:-1], "path") if len(image) > 1 and _type_at(schema, (*image[:-1], "path")) is not None else None
@@ -44,15 +48,14 @@ class File:
         leaves = [*self._leaves.values(), *([self._outside] if self._outside else [])]
         self._columns = [".".join(leaf) for leaf in leaves]
         packed = [".".join(leaf) for leaf in leaves if _is_bytes(_type_at(schema, leaf)) or _is_text(_type_at(schema, leaf))]
-        with _told(path):
-            self._file = pq.ParquetFile(pa.BufferReader(data), read_dictionary=packed)
+        self._file = pq.ParquetFile(data, read_dictionary=packed)
         for number in range(self._file.num_row_groups):
             group = self._file.metadata.row_group(number)
             size = sum(column.total_uncompressed_size for column in map(group.column, range(group.num_columns))
                        if column.path_in_schema in self._columns)
             if not 0 <= size <= max_group_bytes:
-                raise DataError(f"row group {number} of {path} has {size} bytes unpacked; max_file_bytes={max_group_bytes} are allowed",
-                                "write smaller row groups, or raise `max_file_bytes`")
+                raise DataError(f"row group {number} of {self._path} has {size} bytes unpacked; max_file_bytes={max_group_bytes} are "
+                                "allowed", "write smaller row groups, or raise `max_file_bytes`")
 
     def _leaf(self, schema: pa.Schema, role: str, name: str) -> tuple[str, ...]:
         """The way to a column of flat values: ``image`` leads to ``image.bytes``. Raises ``DataError``."""
@@ -62,7 +65,8 @@ class File:
             raise DataError(f"{self._path} has no column {name!r}; it has {', '.join(schema.names)[:500]}", f"set the option `{role}`")
         if role == "image" and pa.types.is_struct(kind):
             leaf, kind = (*leaf, "bytes"), _type_at(schema, (*leaf, "bytes"))
-        fits = kind is not None and (_is_bytes(kind) if role == "image" else _is_text(kind) or pa.types.is_integer(kind))
+        empty = pa.types.is_null(kind) if kind is not None else False   # no row has any bytes, and each will say so
+        fits = kind is not None and (_is_bytes(kind) or empty if role == "image" else _is_text(kind) or pa.types.is_integer(kind))
         if not fits:
             able = "binary, or a struct with binary `bytes`" if role == "image" else "whole numbers or texts"
             raise DataError(f"column {name!r} of {self._path} is {_type_at(schema, leaf[:1])}; its {role} must be {able}",
@@ -97,18 +101,21 @@ class File:
                         batch = next(batches, None)
                     if batch is None:
                         break
-                    yield from (self._row(batch, number, at) for number in range(at, at + len(batch)) if wanted is None or number in wanted)
+                    with _told(self._path):
+                        columns = {leaf: _Column(batch, leaf) for leaf in {*self._leaves.values(), self._outside} - {None}}
+                    here = (number for number in range(at, at + len(batch)) if wanted is None or number in wanted)
+                    yield from (self._row(columns, number, at) for number in here)
                     at += len(batch)
                 if at != begin + count:
                     raise DataError(f"row group {group} of {self._path} holds {at - begin} rows, and says {count}", AGAIN)
             begin += count
 
-    def _row(self, batch: pa.RecordBatch, number: int, first: int) -> Row:
+    def _row(self, columns: Mapping[tuple[str, ...], "_Column"], number: int, first: int) -> Row:
         cells: dict[str, Any] = {}
         problem, image = "", b""
         for role, leaf in self._leaves.items():
             most = self._max_bytes if role == "image" else LONGEST_TEXT
-            size, value = _cell(batch, leaf, number - first, most)
+            size, value = columns[leaf].cell(number - first, most)
             if size > most:
                 option = "max_bytes=" if role == "image" else ""
                 problem = problem or f"its {role} has {size} bytes; {option}{most} are allowed"
@@ -117,7 +124,7 @@ class File:
             else:
                 cells[role] = value
         if not image and not problem:
-            _, outside = _cell(batch, self._outside, number - first, LONGEST_TEXT) if self._outside else (0, None)
+            _, outside = columns[self._outside].cell(number - first, LONGEST_TEXT) if self._outside else (0, None)
             problem = (f"its bytes are not in the file: it names the outside file {outside[:80]!r}, and such are not read" if outside
                        else "it has no image")
         return Row(number, image, cells, problem)
@@ -159,22 +166,32 @@ def _is_text(kind: pa.DataType | None) -> bool:
     return kind is not None and (pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def _cell(batch: pa.RecordBatch, leaf: tuple[str, ...], at: int, most: int) -> tuple[int, Any]:
-    """Size in bytes (0 of a number) and value of a cell; the value is not taken out if it is larger than ``most``."""
-    column = batch.column(leaf[0])
-    for name in leaf[1:]:
-        if not column[at].is_valid:
+class _Column:
+    """A nested column of a batch. Sizes are known before a value is taken out, because taking it out copies it."""
+
+    def __init__(self, batch: pa.RecordBatch, leaf: tuple[str, ...]) -> None:
+        column = batch.column(leaf[0])
+        there = column.is_valid()
+        for name in leaf[1:]:
+            column = column.field(name)   # tells nothing of the validity of what it is in
+            there = pc.and_(there, column.is_valid())
+        self._values, self._places = column, None
+        if pa.types.is_dictionary(column.type):
+            self._values, self._places = column.dictionary, pc.fill_null(column.indices, 0).to_numpy(zero_copy_only=False)
+        measured = _is_bytes(self._values.type) or _is_text(self._values.type)
+        self._sizes = pc.fill_null(pc.binary_length(self._values), 0).to_numpy(zero_copy_only=False) if measured else None
+        self._there = there.to_numpy(zero_copy_only=False)
+
+    def cell(self, at: int, most: int) -> tuple[int, Any]:
+        """Size in bytes (0 of a number) and value, which is None if there is none or it is larger than ``most``."""
+        if not self._there[at]:
             return 0, None
-        column = column.field(name)
-    cell = column[at]
-    if isinstance(cell, pa.DictionaryScalar):
-        cell = cell.value
-    if not cell.is_valid:
-        return 0, None
-    size = cell.as_buffer().size if hasattr(cell, "as_buffer") else 0
-    if size > most:
-        return size, None
-    try:
-        return size, cell.as_py()
-    except UnicodeDecodeError:
-        return size, cell.as_buffer().to_pybytes().decode("utf-8", "replace")
+        place = int(at if self._places is None else self._places[at])
+        size = int(self._sizes[place]) if self._sizes is not None else 0
+        if size > most:
+            return size, None
+        value = self._values[place]
+        try:
+            return size, value.as_py()
+        except UnicodeDecodeError:
+            return size, value.as_buffer().to_pybytes().decode("utf-8", "replace")

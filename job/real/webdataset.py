@@ -52,7 +52,8 @@ class WebDataset:
             description="largest image, width times height in pixels; checked before decoding, larger ones are refused")
         max_bytes: int = Field(64 * 2**20, ge=1, le=2**30, description="largest image member in bytes; larger ones are refused unread")
         max_file_bytes: int = Field(
-            2 * 2**30, ge=1, le=2**36, description="largest tar file in bytes; one whole file is held in memory")
+            2 * 2**30, ge=1, le=2**36, description="largest tar file in bytes; one whole file is held in memory",
+            json_schema_extra={"identity": False})   # a larger one ends the job
         readers: int = Field(
             8, ge=1, le=64, description="images decoded at the same time", json_schema_extra={"identity": False})
 

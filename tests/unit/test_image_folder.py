@@ -1,7 +1,6 @@
 """Laws of the image folder: nothing is lost without a reason, and no thread count changes the index."""
 
 import re
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +18,7 @@ from job.ground import pixels as ground
 from job.real import pixels
 from job.real.image_folder import ImageFolder
 from job.records import RealIndex
-from tests.folders import LocalFolder, class_folders, encoded, picture, write
+from tests.folders import LocalFolder, bomb, class_folders, encoded, picture, write
 
 pytestmark = pytest.mark.unit
 
@@ -141,13 +140,6 @@ def test_a_file_cut_anywhere_is_refused_or_gives_the_whole_picture(format: str, 
     assert not re.search("0x|BytesIO", reason), "a memory address would make two indices differ"
 
 
-def bomb(width: int, height: int) -> bytes:
-    """A PNG whose header claims a size that its few bytes cannot have."""
-    data = encoded(picture(0))
-    header = b"IHDR" + width.to_bytes(4, "big") + height.to_bytes(4, "big") + data[24:29]
-    return data[:12] + header + zlib.crc32(header).to_bytes(4, "big") + data[33:]
-
-
 @pytest.mark.parametrize(("path", "data", "says"), [
     ("cat/half.png", encoded(picture(3, 40, 40))[:2000], "truncated"),
     ("cat/half.jpg", encoded(picture(3, 40, 40), "JPEG")[:900], "truncated"),
@@ -173,6 +165,19 @@ def test_a_generated_image_stands_in_the_index_with_its_mark(encoding: str):
     index = index_of(FLAT | {f"cat/drawn.{encoding}": ground.encode(picture(70), encoding)})
     assert index.refused == ()
     assert {name: mark for name, mark in column(index, "generated").items() if mark} == {f"cat/drawn.{encoding}": ground.IPTC_MARK}
+
+
+@pytest.mark.parametrize("path", ["cat/a\nb.png", "cat/a\\..\\x.png", "cat/" + "x" * 1024 + ".png"])
+def test_a_name_that_leads_elsewhere_is_refused_unread(path: str, tmp_path: Path):
+    class Bucket(LocalFolder):
+        """A key of a bucket may be any text."""
+
+        def list(self) -> list[tuple[str, int]]:
+            return [*super().list(), (path, 99)]
+
+    index = source(write(tmp_path, FLAT), Bucket).index()
+    assert set(column(index, "id")) == set(FLAT)
+    assert [one.item for one in index.refused] == [path]
 
 
 def test_limits_are_the_options():
