@@ -236,11 +236,11 @@ def _cap(rows: Columns, parts: list[str], reasons: list[str], cap: int | None) -
 def _demand(index: RealIndex, rows: Columns, parts: Sequence[str], reasons: Sequence[str]) -> None:
     """Raise ``DataError`` for a class without an image in a part, saying how many it has at all."""
     count = Counter(zip(rows["label"], parts, strict=True))
-    of = _together(rows)
     for part in ("train", "val", "test"):
         for label, name in enumerate(index.classes):
             if count[label, part]:
                 continue
+            of = _together(rows)
             mine = [number for number, its in enumerate(rows["label"]) if its == label]
             why = next((f"; {rows['id'][number]} stands aside: {reasons[number]}" for number in mine if reasons[number]), "")
             raise DataError(
