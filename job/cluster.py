@@ -1,14 +1,19 @@
 """HOT. The Ray cluster that the rooms stand in: joined, or started on this machine, and what it has room for."""
 
+import _thread
 import logging
 import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from job.errors import SettingsError, TemporaryError
+from job.ground.events import Events
+from job.ground.stop import PREEMPTED, Stop
 from job.runplan import Pool
 from job.settings import Settings, calm_ray, cluster_address, env_name
 
@@ -27,8 +32,6 @@ def cluster(settings: Settings) -> Iterator[dict[str, Pool]]:
         start = {} if address else {"include_dashboard": False}
         with _muted():
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **start)
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, signal.default_int_handler)   # Ray has just put its own there, which ends in 134
     try:
         have, gen, arms = ray.cluster_resources(), settings.generator, settings.sweep
         yield {
@@ -38,6 +41,44 @@ def cluster(settings: Settings) -> Iterator[dict[str, Pool]]:
     finally:
         if ours:
             ray.shutdown()
+
+
+@contextmanager
+def listening(stop: Stop, grace_s: float, events: Events) -> Iterator[None]:
+    """SIGTERM and SIGINT ask for a stop: what is in flight may finish within ``grace_s``; a second signal ends at once.
+
+    Raises the stop's own error (75) where the grace was too short: what is not committed will be done again.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    over = threading.Event()
+
+    def asked(*_: Any) -> None:
+        if over.is_set() or (stop.requested and stop.why == PREEMPTED):
+            raise KeyboardInterrupt
+        stop.request(PREEMPTED)
+        threading.Thread(target=wait, daemon=True, name="saltworks-grace").start()
+
+    def wait() -> None:
+        events.event("stopping", seconds=grace_s, why=stop.why)
+        time.sleep(grace_s)
+        over.set()
+        if not left.is_set():
+            _thread.interrupt_main()   # as SIGINT does: the handler above runs in the main thread
+
+    left = threading.Event()
+    before = {one: signal.signal(one, asked) for one in (signal.SIGTERM, signal.SIGINT)}   # Ray's own would end in 134
+    try:
+        yield
+    except KeyboardInterrupt:
+        if stop.requested:
+            raise stop.error() from None
+        raise
+    finally:
+        left.set()
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 @contextmanager

@@ -72,6 +72,14 @@ class AccessError(JobError):
     exit_code = 77
 
 
+def revive(name: str, problem: str, cure: str) -> JobError:
+    """The error that another process met, by the name of its class."""
+    def tree(kind: type[JobError]) -> list[type[JobError]]:
+        return [kind, *(below for child in kind.__subclasses__() for below in tree(child))]
+
+    return {kind.__name__: kind for kind in tree(JobError)}.get(name, JobError)(problem, cure)
+
+
 def redact(text: str) -> str:
     """``text`` with user parts and queries of URLs hidden. A URL ends at white space; in doubt too much is hidden."""
     return re.sub(r"://(\S+)", lambda match: f"://{_hidden(match[1])}", text)

@@ -3,7 +3,7 @@
 The decision looks at the whole of what was drawn, over all rounds, so that it can be made again from stored scores.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from job.errors import JobError, QualityError, SettingsError
-from job.records import DECISION_SCHEMA, ClassWords
+from job.records import DECISION_SCHEMA, STATES, ClassWords, Tally
 
+EXAMPLES = (("kept", 6), ("rejected", 3))   # rows of each class that a reader may want to look at
 MAD_TO_SIGMA = 1.4826   # of a normal distribution: median absolute deviation to standard deviation
 
 
@@ -64,6 +65,18 @@ def decide(rule: Rule, quota: int, drawn: pa.Table) -> pa.Table:
     return pa.table(columns, schema=DECISION_SCHEMA)
 
 
+def tally(words: ClassWords, decisions: pa.Table, scores: pa.Table, quota: int, unit_size: int) -> Tally:
+    """What later rooms need to know of the decisions on one class. ``scores``: all of its scores, by ``metric.column``."""
+    counts = {one["values"]: one["counts"] for one in pc.value_counts(decisions["state"]).to_pylist()}
+    means = {name: pc.mean(scores[name]).as_py() for name in scores.column_names if name not in ("unit", "index")}
+    shown = [row for state, most in EXAMPLES for row in decisions.filter(pc.equal(decisions["state"], state)).slice(0, most).to_pylist()]
+    return Tally(
+        words, len(decisions), {state: counts.get(state, 0) for state in STATES}, kept_bitmap(decisions, len(decisions)),
+        {name: mean for name, mean in means.items() if mean is not None and np.isfinite(mean)}, tuple(shown),
+        shortfall(decisions, quota), next_units(decisions, quota, unit_size),
+    )
+
+
 def shortfall(decisions: pa.Table, quota: int) -> int:
     """Kept images that the class still lacks."""
     return max(0, quota - _count(decisions, "kept"))
@@ -83,10 +96,12 @@ def next_units(decisions: pa.Table, quota: int, unit_size: int) -> int:
     return max(1, -(-min(images, drawn * (1 + passed)) // unit_size)) if drawn else -(-lacking // unit_size)
 
 
-def refuse_short(words: ClassWords, shortfall: int, quota: int, rounds: int) -> QualityError:
-    """The error (exit 65) that ends a run whose class is short of its quota after the last round."""
+def refuse_short(lacking: Sequence[Tally], quotas: Sequence[int], rounds: int) -> QualityError:
+    """The error (exit 65) that ends a run whose classes are short of their quotas after the last round."""
+    told = [f"{one.words.name} has {quotas[one.words.label] - one.short} of {quotas[one.words.label]} images" for one in lacking]
+    more = f" and {len(told) - 3} more classes" if len(told) > 3 else ""
     return QualityError(
-        f"{words.name} has {quota - shortfall} of {quota} images after {rounds} round{'s' * (rounds != 1)}: {shortfall} missing",
+        f"{', '.join(told[:3])}{more} after {rounds} round{'s' * (rounds != 1)}: {sum(one.short for one in lacking)} missing",
         "describe the class in SALTWORKS_GENERATOR__DESCRIPTIONS so that the generator can draw it, lower "
         "SALTWORKS_FILTER__MINIMUM or the largest of SALTWORKS_SWEEP__ALPHAS, or raise SALTWORKS_FILTER__MAX_ROUNDS",
     )

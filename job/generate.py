@@ -5,152 +5,159 @@ and a committed unit is never drawn again.
 """
 
 import json
-import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from job import plugs
+from job import drawing, plugs
 from job.errors import DataError, QualityError
 from job.generators import GENERATORS, Generator
-from job.ground import layout, lineage, pixels, shards, weights
-from job.ground.events import Advance
+from job.ground import cost, layout, lineage, shards, weights
+from job.ground.starts import Starts
 from job.ground.store import ReadOnlyFolder, Store
-from job.pool import UnitWorker, work_off
-from job.records import ClassWords, Failure, Origin, Recipe, Sample, SampleSpec, Unit
-from job.runplan import Pool, RunPlan
+from job.pool import Floor, UnitWorker, work_off
+from job.records import ClassWords, Origin, Recipe, Unit
+from job.runplan import RunPlan
 
-REDRAWS = 3        # derived seeds tried for an image that came out blank or broken
 READERS = 16       # threads that read commit records
 
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What a unit's commit says: where its shard is, and which indices never became images."""
+    """What a unit's commit says: where its shard is, which indices never became images, and which run paid for it."""
 
     unit: Unit
     key: str
     sha256: str
+    size: int                             # bytes of the shard
     failed: tuple[tuple[int, str], ...]
     draw_s: float
     encode_s: float
-    origin: tuple[str, str, str]   # model, revision, licence
+    origin: tuple[str, str, str]          # model, revision, licence
+    run: str
 
 
 def work_unit(
-    store: Store, generator: Generator, origin: Origin, recipe: Recipe, words: ClassWords, unit: Unit, batch_size: int,
-    clock: Callable[[], float] = time.perf_counter,
-) -> Committed:
-    """Draw, encode, store and commit one whole unit; adopt it if somebody else committed it first."""
+    store: Store, generator: Generator, origin: Origin, recipe: Recipe, words: ClassWords, unit: Unit, batch_size: int, *,
+    run: str, starts: Starts, meter: cost.Meter,
+) -> tuple[Committed, bool]:
+    """Draw, encode, store and commit one whole unit; adopt it if somebody else committed it first.
+
+    Returns the commit and whether it is ours. ``run`` is who pays. Raises ``DataError`` for a unit that never ends well.
+    """
     done = read_commit(store, recipe, unit)
     if done:
-        return done
-    start = clock()
-    with ThreadPoolExecutor(1) as encoder:   # encodes batch k while k+1 is drawn
-        drawn, failed = _draw(generator, recipe, words, unit, batch_size, encoder)
-        draw_s, start = clock() - start, clock()
-        data = shards.pack(recipe, origin, [(spec, image.result()) for spec, image in drawn])
-    digest = lineage.sha256(data)
-    key = layout.shard(recipe.id, unit, digest)
-    store.create(key, data)
+        return done, False
+    start = starts.begin(unit)
+    before = meter.seconds()
+    with drawing.encoder() as encode:
+        work = drawing.Drawing(generator, recipe, words, batch_size, encode)
+        for index in start.given_up:
+            work.give_up(index)
+        with meter.spending("draw"):
+            for at, (lo, hi) in enumerate(start.ranges):
+                starts.about_to_draw(unit, start, at)
+                work.draw(lo, hi)
+            starts.drawn(unit, start)
+        with meter.spending("encode"):
+            data = shards.pack(recipe, origin, [(spec, image.result()) for spec, image in work.made])
+            digest = lineage.sha256(data)
+            key = layout.shard(recipe.id, unit, digest)
+            store.create(key, data)
+    after = meter.seconds()
     record = {
-        "unit": unit.name, "data": key, "sha256": digest, "bytes": len(data), "made": len(drawn),
-        "ids": [spec.id for spec, _ in drawn], "failed": [[one.spec.index, one.spec.id, one.reason] for one in failed],
-        "batch_size": batch_size, "draw_s": round(draw_s, 4), "encode_s": round(clock() - start, 4),
+        "unit": unit.name, "data": key, "sha256": digest, "bytes": len(data), "made": len(work.made),
+        "ids": [spec.id for spec, _ in work.made], "failed": [[one.spec.index, one.spec.id, one.reason] for one in work.failed],
+        "batch_size": work.batch_size, "start": start.number, "run": run, "process": meter.process,
+        "draw_s": round(after.get("draw", 0.0) - before.get("draw", 0.0), 4),
+        "encode_s": round(after.get("encode", 0.0) - before.get("encode", 0.0), 4),
         "origin": [origin.model, origin.revision, origin.licence],
     }
-    store.create(layout.commit(recipe.id, unit), lineage.canonical(record).encode())
+    won = store.create(layout.commit(recipe.id, unit), lineage.canonical(record).encode())
     committed = read_commit(store, recipe, unit)   # ours, or the winner's
     if committed is None:
         raise DataError(f"the commit of {unit.name} vanished", "something deletes objects below the root; stop it")
-    return committed
-
-
-def _draw(
-    generator: Generator, recipe: Recipe, words: ClassWords, unit: Unit, batch_size: int, encoder: ThreadPoolExecutor
-) -> tuple[list[tuple[SampleSpec, "Future[bytes]"]], list[Failure]]:
-    """Every sample of the unit, drawn in batches fixed by position; bad ones again with a derived seed."""
-    drawn: dict[int, tuple[SampleSpec, Future[bytes]]] = {}
-    failed: dict[int, Failure] = {}
-    wanted = [lineage.spec(recipe, words, index) for index in range(unit.lo, unit.hi)]
-    for redraw in range(REDRAWS + 1):
-        for at in range(0, len(wanted), batch_size):
-            batch = wanted[at : at + batch_size]
-            padded = [*batch, *[batch[0]] * (batch_size - len(batch))]   # one batch shape: same pictures, one compilation
-            for result in generator.draw(padded)[: len(batch)]:
-                failure = result if isinstance(result, Failure) else _broken(result)
-                if failure:
-                    failed[result.spec.index] = failure
-                else:
-                    failed.pop(result.spec.index, None)
-                    drawn[result.spec.index] = (result.spec, encoder.submit(pixels.encode, result.pixels_HWC, recipe.encoding))
-        if not failed or redraw == REDRAWS:
-            break
-        wanted = [lineage.spec(recipe, words, index, redraw + 1) for index in sorted(failed)]
-    return [drawn[index] for index in sorted(drawn)], [failed[index] for index in sorted(failed)]
-
-
-def _broken(sample: Sample) -> Failure | None:
-    reason = pixels.fault(sample.pixels_HWC)
-    return Failure(sample.spec, reason) if reason else None
+    return committed, won
 
 
 def read_commit(store: Store, recipe: Recipe, unit: Unit) -> Committed | None:
-    """The unit's commit, or None."""
+    """The unit's commit, or None. Raises ``DataError`` for a record that is none."""
     data = store.get(layout.commit(recipe.id, unit))
     if data is None:
         return None
-    record = json.loads(data)
-    failed = tuple((index, reason) for index, _, reason in record["failed"])
-    return Committed(unit, record["data"], record["sha256"], failed, record["draw_s"], record["encode_s"],
-                     tuple(record["origin"]))
+    try:
+        record = json.loads(data)
+        failed = tuple((index, reason) for index, _, reason in record["failed"])
+        return Committed(unit, record["data"], record["sha256"], record["bytes"], failed, record["draw_s"], record["encode_s"],
+                         tuple(record["origin"]), record["run"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{layout.commit(recipe.id, unit)} is no commit of this version: {type(error).__name__}: {error}",
+                        "restore it, or delete it to draw the unit again") from None
 
 
 def read_shard(store: Store, committed: Committed, columns: Sequence[str] | None = None) -> Any:
-    """The shard's table. Raises ``DataError`` if its bytes are not those that were committed."""
-    data = store.read(committed.key)
-    if lineage.sha256(data) != committed.sha256:
-        raise DataError(f"{committed.key} does not hold what was committed", "restore it, or delete its commit to redraw it")
-    return shards.read(data, columns)
+    """The shard's table. Raises ``DataError`` if it is gone, or its bytes are not those that were committed."""
+    try:
+        return shards.read(store.read(committed.key, committed.sha256), columns)
+    except KeyError:
+        raise DataError(f"{committed.key} is gone, and its commit is there",
+                        "restore it, or delete its commit to draw the unit again") from None
 
 
 class Drawer(UnitWorker):
     """Stands in an actor: one generator, loaded once."""
 
-    def load(self, url: str, retry_s: float, plan: RunPlan, gpus: float) -> None:
-        start = time.perf_counter()
-        self.store, self.plan = Store(url, retry_s), plan
+    def load(self, plan: RunPlan) -> None:
+        self.plan = plan
         plug = plugs.find(GENERATORS, plan.recipe.generator, "generator")
         self.generator = plug(plugs.options(plug, plan.generator_options, "generator"))
         folder, digest = weights.fetch(self.generator.location(), self.generator.revision(), ReadOnlyFolder)
         if digest != plan.recipe.weights:
             raise DataError(f"the weights at {self.generator.location()} are not those of the plan", "start a new run")
-        self.origin = self.generator.load(folder, digest, "cuda" if gpus else "cpu")
-        self.load_s = time.perf_counter() - start
+        self.origin = self.generator.load(folder, digest, "cuda" if self.gpus else "cpu")
 
     def work(self, unit: Unit) -> dict[str, Any]:
         plan = self.plan
-        done = work_unit(self.store, self.generator, self.origin, plan.recipe, plan.classes[unit.label], unit, plan.batch_size)
-        return {"draw_s": done.draw_s, "encode_s": done.encode_s, "made": unit.hi - unit.lo - len(done.failed)}
+        done, ours = work_unit(
+            self.store, self.generator, self.origin, plan.recipe, plan.classes[unit.label], unit, plan.batch_size,
+            run=plan.run, starts=Starts(self.store, self.run), meter=self.meter,
+        )
+        return {"asked": unit.hi - unit.lo, "failed": len(done.failed), "ours": ours}
 
 
-def generate(store: Store, plan: RunPlan, units: Sequence[Unit], pool: Pool, advance: Advance) -> tuple[dict[str, float], int]:
-    """Commit every unit that is not committed yet. Returns seconds by kind, and how many units were drawn now.
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What the room did now: units drawn by this run, and units that were there or that others drew meanwhile."""
 
-    Raises ``QualityError`` if more than the plan's share of samples failed.
+    units: int
+    adopted: int
+    asked: int
+    made: int
+    failed: int
+
+
+def generate(plan: RunPlan, units: Sequence[Unit], floor: Floor) -> Drawn:
+    """Commit every unit that is not committed yet.
+
+    Raises ``QualityError`` as soon as more than the plan's share of all samples have failed.
     """
-    listed = {key for key, _ in store.list(layout.commits(plan.recipe.id))}   # one listing, a hint: spares a request per unit
+    listed = {key for key, _ in floor.store.list(layout.commits(plan.recipe.id))}   # a hint: spares a request per unit
     missing = [unit for unit in units if layout.commit(plan.recipe.id, unit) not in listed]
-    size = plan.unit_size
-    advance((len(units) - len(missing)) * size)
-    spent = {"load": 0.0, "draw": 0.0, "encode": 0.0}
-    args = (store.url, store.retry_s, plan, pool.gpus)
-    for row in work_off(missing, Drawer, args, pool) if missing else ():
-        for kind in spent:
-            spent[kind] += row[f"{kind}_s"]
-        advance(size)
-    return spent, len(missing)
+    total = len(units) * plan.unit_size
+    floor.advance((len(units) - len(missing)) * plan.unit_size)
+    ours = asked = failed = 0
+    for row in work_off(missing, Drawer, (plan,), floor, room="generate", deadline_s=plan.unit_deadline_s) if missing else ():
+        ours, asked, failed = ours + row["ours"], asked + row["asked"], failed + row["failed"]
+        if failed > plan.failed_share * total:
+            raise _too_many_failed(failed, total, plan.failed_share, "see the commits for each reason")
+        floor.advance(row["asked"])
+    return Drawn(ours, len(units) - ours, asked, asked - failed, failed)
+
+
+def _too_many_failed(failed: int, total: int, share: float, reason: str) -> QualityError:
+    return QualityError(f"{failed} of {total} samples failed, more than the share of {share:g}: {reason}",
+                        "mend the generator, or raise SALTWORKS_GENERATOR__FAILED_SHARE")
 
 
 def commits(store: Store, plan: RunPlan, units: Iterable[Unit]) -> tuple[Committed, ...]:
@@ -165,7 +172,5 @@ def commits(store: Store, plan: RunPlan, units: Iterable[Unit]) -> tuple[Committ
     failed = sum(len(one.failed) for one in committed)
     total = sum(unit.hi - unit.lo for unit in asked)
     if failed > plan.failed_share * total:
-        reason = next(reason for one in committed for _, reason in one.failed)
-        raise QualityError(f"{failed} of {total} samples failed, more than the share of {plan.failed_share:g}: {reason}",
-                           "mend the generator, or raise SALTWORKS_GENERATOR__FAILED_SHARE")
+        raise _too_many_failed(failed, total, plan.failed_share, next(reason for one in committed for _, reason in one.failed))
     return committed

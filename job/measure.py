@@ -4,11 +4,12 @@ Scores belong to a recipe and a metric, not to a run: a later run with the same 
 """
 
 import io
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -16,20 +17,21 @@ from job import plugs
 from job.errors import DataError
 from job.generate import READERS, Committed, read_commit, read_shard
 from job.ground import layout, shards, weights
-from job.ground.events import Advance
+from job.ground.starts import Starts
 from job.ground.store import ReadOnlyFolder, Store
 from job.metrics import SAMPLE_METRICS
-from job.pool import UnitWorker, work_off
+from job.pool import Floor, UnitWorker, work_off
 from job.records import Unit
-from job.runplan import MetricPlan, Pool, RunPlan
+from job.runplan import MetricPlan, RunPlan
+
+ENDS = 5   # processes that may end over one unit before it is given up: pictures that decode and were stored
 
 
 class Scorer(UnitWorker):
     """Stands in an actor: all metrics, loaded once; each image is decoded once for all of them."""
 
-    def load(self, url: str, retry_s: float, plan: RunPlan, gpus: float) -> None:
-        start = time.perf_counter()
-        self.store, self.plan = Store(url, retry_s), plan
+    def load(self, plan: RunPlan) -> None:
+        self.plan = plan
         self.metrics = []
         for metric in plan.metrics:
             plug = plugs.find(SAMPLE_METRICS, metric.name, "metric")
@@ -37,12 +39,10 @@ class Scorer(UnitWorker):
             folder, digest = weights.fetch(one.location(), one.revision(), ReadOnlyFolder)
             if digest != metric.weights:
                 raise DataError(f"the weights of {metric.name} are not those of the plan", "put them back, or start a new run")
-            one.load(folder, "cuda" if gpus else "cpu")
+            one.load(folder, "cuda" if self.gpus else "cpu")
             self.metrics.append((metric, one))
-        self.load_s = time.perf_counter() - start
 
     def work(self, unit: Unit) -> dict[str, Any]:
-        start = time.perf_counter()
         recipe = self.plan.recipe
         missing = [
             (metric, one) for metric, one in self.metrics
@@ -51,31 +51,50 @@ class Scorer(UnitWorker):
         committed = read_commit(self.store, recipe, unit)
         if committed is None:
             raise DataError(f"{unit.name} is not committed", "run again to draw it")
+        scored = blind = 0
         if missing:
-            shard = read_shard(self.store, committed, ["image", "id", "index", "prompt"])
-            images, prompts = list(shards.images(shard)), shard["prompt"].to_pylist()
-            for metric, one in missing:
-                values = one.score(images, prompts=prompts, labels=[unit.label] * len(images)) if images else {}
-                table = pa.table({"id": shard["id"], "index": shard["index"], **{
-                    name: pa.array(values.get(name, ()), pa.float32()) for name in one.columns}})
-                self.store.create(layout.scores(metric.digest, recipe.id, unit.name), shards.table_bytes(table))
-        return {"score_s": time.perf_counter() - start}
+            Starts(self.store, self.run, "measure", ENDS).begin(unit)
+            with self.meter.spending("score"):
+                scored, blind = self._score(unit, committed, missing)
+        return {"asked": unit.hi - unit.lo - len(committed.failed) if missing else 0, "scored": scored, "blind": blind}
+
+    def _score(self, unit: Unit, committed: Committed, missing: Sequence[tuple[MetricPlan, Any]]) -> tuple[int, int]:
+        """Images that have every score, and images that lack one."""
+        shard = read_shard(self.store, committed, ["image", "id", "index", "prompt"])
+        images, prompts = list(shards.images(shard)), shard["prompt"].to_pylist()
+        blind = np.zeros(len(images), bool)
+        for metric, one in missing:
+            values = one.score(images, prompts=prompts, labels=[unit.label] * len(images)) if images else {}
+            columns = {name: np.asarray(values.get(name, ()), np.float32) for name in one.columns}
+            for values_M in columns.values():
+                blind |= ~np.isfinite(values_M)
+            table = pa.table({"id": shard["id"], "index": shard["index"], **columns})
+            self.store.create(layout.scores(metric.digest, self.plan.recipe.id, unit.name), shards.table_bytes(table))
+        return int((~blind).sum()), int(blind.sum())
 
 
-def measure(store: Store, plan: RunPlan, units: Sequence[Unit], pool: Pool, advance: Advance) -> dict[str, float]:
-    """Score every unit that lacks a score. Returns seconds by kind."""
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What the room did now: images asked for, scored by every metric, and without some score."""
+
+    asked: int
+    scored: int
+    blind: int
+
+
+def measure(plan: RunPlan, units: Sequence[Unit], floor: Floor) -> Measured:
+    """Score every unit that lacks a score."""
     missing: list[Unit] = []
     for metric in plan.metrics:
-        listed = {key for key, _ in store.list(layout.scores_of(metric.digest, plan.recipe.id))}
+        listed = {key for key, _ in floor.store.list(layout.scores_of(metric.digest, plan.recipe.id))}
         missing += [unit for unit in units if layout.scores(metric.digest, plan.recipe.id, unit.name) not in listed]
     missing = list(dict.fromkeys(missing))
-    advance((len(units) - len(missing)) * plan.unit_size)
-    spent = {"load": 0.0, "score": 0.0}
-    for row in work_off(missing, Scorer, (store.url, store.retry_s, plan, pool.gpus), pool) if missing else ():
-        for kind in spent:
-            spent[kind] += row[f"{kind}_s"]
-        advance(plan.unit_size)
-    return spent
+    floor.advance((len(units) - len(missing)) * plan.unit_size)
+    asked = scored = blind = 0
+    for row in work_off(missing, Scorer, (plan,), floor, room="measure", deadline_s=plan.unit_deadline_s) if missing else ():
+        asked, scored, blind = asked + row["asked"], scored + row["scored"], blind + row["blind"]
+        floor.advance(plan.unit_size)
+    return Measured(asked, scored, blind)
 
 
 def scores(store: Store, plan: RunPlan, committed: Sequence[Committed]) -> pa.Table:
@@ -90,7 +109,7 @@ def scores(store: Store, plan: RunPlan, committed: Sequence[Committed]) -> pa.Ta
         return pa.table({"unit": pa.array([done.unit.name] * size, pa.string()), **columns})
 
     with ThreadPoolExecutor(READERS) as readers:
-        return pa.concat_tables(list(readers.map(one, committed)))
+        return pa.concat_tables(list(readers.map(one, committed))) if committed else pa.table({"unit": pa.array([], pa.string())})
 
 
 def _read(store: Store, metric: MetricPlan, recipe: str, unit: Unit) -> pa.Table:

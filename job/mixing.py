@@ -11,7 +11,8 @@ import numpy as np
 
 from job import statistics
 from job.errors import DataError, JobError, QualityError, SettingsError
-from job.records import Choice, ClassTake, ClassWords, Mix, TrialResult, Verdict
+from job.records import ClassTake, ClassWords, Mix
+from job.results import Choice, TrialResult, Verdict
 
 ALPHAS = "SALTWORKS_SWEEP__ALPHAS"
 FEW_SEEDS = 5

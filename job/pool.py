@@ -2,27 +2,81 @@
 
 A block is a unit, never an image: Ray Data costs the driver about 15 ms and 10 kB per block for the life of a
 Dataset. Pixels stay inside the pool. An error of ours travels home as a row, whole, instead of a stack trace of
-three processes.
+three processes. A worker that hangs ends its own process at the unit's deadline; one that dies is replaced.
 """
 
+import faulthandler
 import json
 import logging
+import os
+import sys
+import uuid
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from job.errors import DataError, JobError, TemporaryError
+from job.drawing import Beyond
+from job.errors import DataError, JobError, TemporaryError, revive
+from job.ground.cost import Ledger, Meter
+from job.ground.events import Advance
+from job.ground.layout import Run
+from job.ground.stop import Stop
+from job.ground.store import Store
 from job.records import Unit
-from job.runplan import Pool
+from job.runplan import Pool, Price
+
+LOADS = 3     # processes in a row that may die while they load, before the room gives up
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """What a hot room stands on."""
+
+    store: Store
+    run: Run
+    pool: Pool
+    advance: Advance
+    stop: Stop
+    ledger: Ledger
+    price: Price
+    budget: float | None      # what may still be spent in this room, in the currency of the prices; None: no limit
+
+    def heard(self, process: str, rows: list[list[Any]], booked: bool = True) -> None:
+        """Book what a worker has spent (or only count it); ask all to stop once the budget is reached."""
+        self.ledger.hear(process, rows, booked)
+        if self.budget is not None and (spent := self.ledger.heard(self.price)) >= self.budget:
+            self.stop.request(f"the budget is reached: {spent:.4g} {self.price.currency} in this room, {self.budget:.4g} were left")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a worker is told about where it works; cheap to send."""
+
+    url: str
+    retry_s: float
+    run: Run
+    room: str
+    pool: Pool
+    stop_key: str
+    deadline_s: float
+    session: str              # of this one call of ``work_off``
 
 
 class UnitWorker:
     """Base of what stands in an actor. Subclasses make one result per unit; heavy loading belongs in ``load``."""
 
-    def __init__(self, *args: Any) -> None:
+    def __init__(self, place: Place, *args: Any) -> None:
+        self.place, self.run, self.gpus = place, place.run, place.pool.gpus
+        self.store = Store(place.url, place.retry_s)
         self.error: JobError | None = None
-        self.load_s = 0.0
+        self.stopped = False
+        self.meter = Meter(self.store, place.run, place.room, gpus=place.pool.gpus, cpus=place.pool.cpus).start()
+        marks = f"load-{place.session}"
         try:
-            self.load(*args)
+            self._bound_loads(marks)
+            with self.meter.spending("load"), _deadline(place.deadline_s):
+                self.load(*args)
+            self.store.create(self.run.start(marks, f"loaded-{self.meter.process}"), b"{}")
         except JobError as error:   # a raising constructor would be restarted without end
             self.error = error
         except Exception as error:
@@ -42,55 +96,101 @@ class UnitWorker:
         return {"row": [json.dumps(self._row(unit)) for unit in units]}
 
     def _row(self, unit: Unit) -> dict[str, Any]:
+        row: dict[str, Any] = {"unit": unit.name}
         try:
             if self.error:
                 raise self.error
-            return {"unit": unit.name, **self.work(unit), "load_s": self._load_once()}
+            self.stopped = self.stopped or self.store.get(self.place.stop_key) is not None
+            if self.stopped:
+                row["stopped"] = True
+            else:
+                with _deadline(self.place.deadline_s):
+                    row |= self.work(unit)
         except JobError as error:
-            return {"unit": unit.name, "error": [type(error).__name__, error.problem, error.cure]}
+            row["error"] = [type(error).__name__, error.problem, error.cure]
+        except Beyond as error:   # what this process holds is beyond repair, and Ray starts a fresh one
+            print(f"saltworks: this worker ends itself: {error}", file=sys.stderr, flush=True)
+            self.meter.beat()
+            os._exit(1)
+        return row | {"process": self.meter.process, "spent": self.meter.rows()}
 
-    def _load_once(self) -> float:
-        """Seconds of loading, told with the first unit only, so that a sum over units is right."""
-        seconds, self.load_s = self.load_s, 0.0
-        return seconds
+    def _bound_loads(self, marks: str) -> None:
+        """Ray replaces a process that dies while it loads, without end and without a word."""
+        there = [key for key, _ in self.store.list(self.run.starts(marks))]
+        loaded = any("/loaded-" in key for key in there)
+        if not loaded and len(there) >= LOADS + self.place.pool.workers:
+            raise DataError(f"{len(there)} processes died while they loaded the {self.place.room} room's models, and none ever finished",
+                            "likely memory: give the workers more, fewer of them, or look at the last lines of their logs")
+        self.store.create(self.run.start(marks, f"begun-{self.meter.process}"), b"{}")
 
 
-def work_off(units: Sequence[Unit], worker: type[UnitWorker], args: tuple[Any, ...], pool: Pool) -> Iterator[dict[str, Any]]:
-    """The rows of all units, as they are finished. Raises the first ``JobError`` that a worker met."""
+class _deadline:
+    """Ends the process if it is not left in time. A thread written in C does it, so that no held lock can stop it."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def __enter__(self) -> None:
+        faulthandler.dump_traceback_later(self._seconds, exit=True, file=sys.__stderr__)
+
+    def __exit__(self, *_: object) -> None:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def work_off(
+    units: Sequence[Unit], worker: type[UnitWorker], args: tuple[Any, ...], floor: Floor, *, room: str, deadline_s: float
+) -> Iterator[dict[str, Any]]:
+    """The rows of all units, as they are finished.
+
+    Raises the first ``JobError`` that a worker met; ``TemporaryError`` or ``BudgetError`` once everything that was in
+    flight when a stop was asked for is finished.
+    """
+    pool = floor.pool
     if not pool.workers:
         raise DataError(f"{len(units)} units are missing, {units[0].name} first", "draw and measure them with: python -m job run")
+    floor.stop.check()
+    stopped: set[str] = set()
+    workers = min(pool.workers, len(units))
+    for result in _rows(units, worker, args, Pool(workers, pool.cpus, pool.gpus), floor, room, deadline_s):
+        floor.heard(result["process"], result["spent"])
+        if "error" in result:
+            raise revive(*result["error"])
+        if "stopped" in result:
+            stopped.add(result["process"])
+            if len(stopped) >= workers:
+                break
+        else:
+            yield result
+    floor.stop.check()
+
+
+def _rows(
+    units: Sequence[Unit], worker: type[UnitWorker], args: tuple[Any, ...], pool: Pool, floor: Floor, room: str, deadline_s: float
+) -> Iterator[dict[str, Any]]:
     import ray.data
 
-    logging.getLogger("ray.data").setLevel(logging.ERROR)   # after the import, which sets it
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)   # after the import, which sets it
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.execution_no_progress_timeout_s = -1   # waiting for a GPU is no defect
+    context.max_consecutive_actor_init_deaths = 2 * LOADS + pool.workers   # the workers count their own deaths, and say why
+    place = Place(floor.store.url, floor.store.retry_s, floor.run, room, pool, floor.stop.key, deadline_s, uuid.uuid4().hex[:12])
     rows = [{"class_key": unit.class_key, "label": unit.label, "lo": unit.lo, "hi": unit.hi} for unit in units]
     dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-        worker, fn_constructor_args=args, batch_size=1, num_cpus=pool.cpus, num_gpus=pool.gpus or None,
-        compute=ray.data.ActorPoolStrategy(size=min(pool.workers, len(units))),
+        worker, fn_constructor_args=(place, *args), batch_size=1, num_cpus=pool.cpus, num_gpus=pool.gpus or None,
+        compute=ray.data.ActorPoolStrategy(size=pool.workers),
     )
     try:
         for row in dataset.iter_rows():
-            result = json.loads(row["row"])
-            if "error" in result:
-                raise revive(*result["error"])
-            yield result
+            yield json.loads(row["row"])
     except (ray.exceptions.RayTaskError, ray.exceptions.UserCodeException) as error:   # an exception will come again
         raise JobError(f"{worker.__name__} failed: {_last_line(error)}", "report it with the settings of the run") from error
+    except ray.exceptions.ActorDiedError as error:
+        raise DataError(f"the processes of the {room} room die while they start: {_last_line(error)}",
+                        "likely memory: give the workers more, or look at the last lines of their logs") from error
     except ray.exceptions.RayError as error:
         raise TemporaryError(f"the pool of {worker.__name__} broke: {_last_line(error)}", "run again to resume") from error
-
-
-def revive(name: str, problem: str, cure: str) -> JobError:
-    """The error that another process met."""
-    kinds = {kind.__name__: kind for kind in _tree(JobError)}
-    return kinds.get(name, JobError)(problem, cure)
-
-
-def _tree(kind: type[JobError]) -> list[type[JobError]]:
-    return [kind, *(below for child in kind.__subclasses__() for below in _tree(child))]
 
 
 def _last_line(error: BaseException) -> str:

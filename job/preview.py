@@ -49,7 +49,7 @@ def text(store: Store, planned: RunPlan, *, drawer: Held = (1, 0), trainer: Held
         f"time         {drawing.time}",
         f"             {fitting.time}",
         f"price        {_price(planned)}",
-        *(f"             {one.cost(planned.price)}" for one in (drawing, fitting) if _priced(planned.price)),
+        *(f"             {one.cost(planned.price)}" for one in (drawing, fitting) if planned.price.known),
     ]
     return "\n".join(lines)
 
@@ -102,10 +102,6 @@ def _fit_rate(store: Store, planned: RunPlan) -> float | None:
     records = [json.loads(store.read(key)) for key in trials[:MEASURED]]
     seeds = sum(len(record["seeds"]) for record in records)
     return sum(record["seconds"] for record in records) / seeds if seeds else None
-
-
-def _priced(price: Price) -> bool:
-    return price.per_gpu_hour is not None or price.per_cpu_hour is not None
 
 
 def _price(planned: RunPlan) -> str:

@@ -9,20 +9,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from job import admit, filtering, generate, measure, mixing, plan, report, sweep
-from job.cluster import cluster
-from job.errors import DataError
-from job.ground import cost, layout, lineage, shards
+from job import admit, decisions, filtering, generate, hopeless, measure, mixing, plan, report, sweep, trainset
+from job.cluster import cluster, listening
+from job.errors import BudgetError, DataError
+from job.ground import cost, layout, lineage
 from job.ground.events import Events
+from job.ground.stop import Stop
 from job.ground.store import Store
-from job.records import Choice, Mix, Split, TrialResult, Unit
+from job.pool import Floor
+from job.publish import versions
+from job.publish.model import Version
+from job.records import Mix, Split, Tally, Unit
 from job.report.assemble import Found
 from job.report.model import Report
-from job.runplan import Pool, RunPlan
+from job.results import Choice, TrialResult
+from job.runplan import Pool, PublishPolicy, RunPlan
 from job.settings import Settings
 
 NO_POOLS = {"generate": Pool(0, 1, 0), "sweep": Pool(0, 1, 0)}   # for a walk that may compute nothing
@@ -32,50 +33,55 @@ FLAG_FLOOR = 2.0   # CLIPScore points below its peers that make a class worth a 
 class River:
     """One walk of one run: what it stands on, and what its rooms hand on."""
 
-    def __init__(self, store: Store, planned: RunPlan, split: Split, events: Events, pools: Mapping[str, Pool]) -> None:
+    def __init__(
+        self, store: Store, planned: RunPlan, split: Split, events: Events, pools: Mapping[str, Pool], *,
+        budget: float | None = None, privacy: bool = False,
+    ) -> None:
         self.store, self.plan, self.split, self.events, self.pools = store, planned, split, events, pools
+        self.budget, self.privacy = budget, privacy
         self.keys = layout.Run(planned.dataset, planned.run)
         self.ledger = cost.Ledger(store, self.keys)
-        self.pixels: dict[str, sweep.Pixels] = {}
+        self.stop = Stop(store, self.keys)
+        self.pixels: dict[str, trainset.Pixels] = {}
         self.committed: tuple[generate.Committed, ...] = ()
 
     def walk(self) -> Report:
         """From the plan to the report; every line is a room."""
-        decisions, scores, rounds = self.draw()
-        mixes = self.mix(decisions)
+        tallies, rounds = self.draw()
+        mixes = self.mix(tallies)
         results = self.sweep([mixes[alpha] for alpha in self.plan.alphas], self.plan.sweep_seeds, "val", "sweep")
         choice, looks = self.choose(results)
         candidate, baseline = self.sweep([mixes[choice.candidate], mixes[0.0]], self.plan.confirm_seeds, "test", "confirm")
         verdict = mixing.verdict(candidate, baseline)
         return self.report(Found(
-            self.plan, self.split, decisions, scores, self.committed, rounds, results, choice, looks, candidate, baseline, verdict,
+            self.plan, self.split, tallies, self.committed, rounds, results, choice, looks, candidate, baseline, verdict,
         ))
 
-    def draw(self) -> tuple[dict[str, pa.Table], pa.Table, int]:
+    def draw(self) -> tuple[dict[str, Tally], int]:
         """generate → measure → FILTER, in rounds until every class has its images."""
         drawn: list[Unit] = []
         fresh: Sequence[Unit] = plan.first_round(self.plan)
+        tallies: dict[str, Tally] = {}
+        stored: dict[str, str] = {}
         for number in range(1, self.plan.filter.max_rounds + 1):
             drawn += self.freeze_round(number, fresh)
             total = len(drawn) * self.plan.unit_size
-            with self.room("generate", "draw", total, "images") as (advance, spend):
-                seconds, made = generate.generate(self.store, self.plan, drawn, self.pools["generate"], advance)
-                spend(seconds)
-            self.events.event("generated", units=len(drawn), drawn_now=made)
+            with self.room("generate", total, "images") as floor:
+                made = generate.generate(self.plan, drawn, floor)
+            self.events.event("generated", round=number, **asdict(made))
             if self.plan.metrics:
-                with self.room("measure", "score", total, "images") as (advance, spend):
-                    spend(measure.measure(self.store, self.plan, drawn, self.pools["generate"], advance))
+                with self.room("measure", total, "images") as floor:
+                    measured = measure.measure(self.plan, drawn, floor)
+                self.events.event("measured", round=number, **asdict(measured))
             self.committed = generate.commits(self.store, self.plan, drawn)
-            scores = measure.scores(self.store, self.plan, self.committed)
-            decisions = self.filter(scores)
-            quotas = {words.key: quota for words, quota in zip(self.plan.classes, self.plan.quotas, strict=True)}
-            short = {key: filtering.shortfall(table, quotas[key]) for key, table in decisions.items()}
-            if not any(short.values()):
-                self.keep(decisions)
-                return decisions, scores, number
-            fresh = self.refill(decisions, quotas)
-        lacking = next(words for words in self.plan.classes if short[words.key])
-        raise filtering.refuse_short(lacking, short[lacking.key], quotas[lacking.key], self.plan.filter.max_rounds)
+            self.filter(tallies, stored)
+            if not any(one.short for one in tallies.values()):
+                decisions.seal(self.store, self.plan, stored)
+                return tallies, number
+            if number < self.plan.filter.max_rounds:
+                fresh = self.refill(tallies)
+        lacking = [one for one in tallies.values() if one.short]
+        raise filtering.refuse_short(lacking, self.plan.quotas, self.plan.filter.max_rounds)
 
     def freeze_round(self, number: int, fresh: Sequence[Unit]) -> list[Unit]:
         """The round's units: those that were frozen when it first began."""
@@ -84,39 +90,26 @@ class River:
             record = self.store.read(self.keys.round(number))
         return [Unit(*values) for values in json.loads(record)]
 
-    def refill(self, decisions: Mapping[str, pa.Table], quotas: Mapping[str, int]) -> list[Unit]:
+    def refill(self, tallies: Mapping[str, Tally]) -> list[Unit]:
         """Further units for the classes that are short."""
-        fresh = []
-        for words in self.plan.classes:
-            count = filtering.next_units(decisions[words.key], quotas[words.key], self.plan.unit_size)
-            size = self.plan.unit_size
-            fresh += plan.units(self.plan, words.label, len(decisions[words.key]), count * size)
+        fresh = [unit for one in tallies.values() for unit in plan.units(
+            self.plan, one.words.label, one.drawn, one.further * self.plan.unit_size)]
         self.events.event("refill", classes=len({unit.class_key for unit in fresh}), units=len(fresh))
         return fresh
 
-    def filter(self, scores: pa.Table) -> dict[str, pa.Table]:
-        """Decisions on everything drawn so far, by class key."""
-        chosen = self.plan.filter
-        rule = filtering.Rule(chosen.kind, chosen.score if chosen.kind != "none" else "", chosen.minimum)
-        decisions = {}
-        for words, quota in zip(self.plan.classes, self.plan.quotas, strict=True):
-            mine = [one for one in self.committed if one.unit.class_key == words.key]
-            decisions[words.key] = filtering.decide(rule, quota, _drawn(self.plan, words.label, mine, scores))
-        return decisions
+    def filter(self, tallies: dict[str, Tally], stored: dict[str, str]) -> None:
+        """Decide on every class that still lacked images; what is decided in full stays as it is."""
+        for words in self.plan.classes:
+            if words.key not in stored:
+                mine = [one for one in self.committed if one.unit.class_key == words.key]
+                tallies[words.key], key = decisions.decide(self.store, self.plan, words, mine)
+                if key:
+                    stored[words.key] = key
 
-    def keep(self, decisions: Mapping[str, pa.Table]) -> None:
-        """Store what was decided, with every reason."""
-        index = {}
-        for key, table in decisions.items():
-            data = shards.table_bytes(table)
-            index[key] = self.keys.filtered(key, lineage.sha256(data)[:16])
-            self.store.create(index[key], data)
-        self.store.create(self.keys.filtered_index(), lineage.canonical(index).encode())
-
-    def mix(self, decisions: Mapping[str, pa.Table]) -> dict[float, Mix]:
+    def mix(self, tallies: Mapping[str, Tally]) -> dict[float, Mix]:
         """The training set at every α."""
         train = self.split.part("train")
-        kept = {key: filtering.kept_bitmap(table, len(table)) for key, table in decisions.items()}
+        kept = {key: one.kept for key, one in tallies.items()}
         return {
             alpha: mixing.mix(alpha, self.plan.alphas, train["id"].to_pylist(), train["label"].to_pylist(),
                               self.plan.classes, kept, self.plan.allocation)
@@ -126,11 +119,10 @@ class River:
     def sweep(self, mixes: Sequence[Mix], seeds: Sequence[int], part: str, room: str) -> tuple[TrialResult, ...]:
         """One trial per mix, judged on one strictly real part of the split."""
         trials = [sweep.trial_of(self.plan, self.split, mix, seeds, part) for mix in mixes]
-        with self.room(room, "train", len(trials) * len(seeds), "trainings") as (advance, spend):
-            results, seconds = sweep.sweep(self.store, self.plan, self.split, trials, self.committed, self.pools["sweep"],
-                                           advance, self.pixels)
-            spend(seconds)
-        return results
+        with self.room(room, len(trials) * len(seeds), "trainings") as floor:
+            done = sweep.sweep(self.plan, self.split, trials, self.committed, floor, room, self.pixels)
+        self.events.event("trained", room=room, asked=len(trials), fitted=done.fitted, adopted=done.adopted)
+        return done.results
 
     def choose(self, results: Sequence[TrialResult]) -> tuple[Choice, int]:
         """The candidate, written down before the locked test is looked at; and how often this test was looked at.
@@ -149,68 +141,61 @@ class River:
 
     def report(self, found: Found) -> Report:
         """Assemble, draw and store the report; then the run is done."""
-        with self.room("report", "write", 1, "report") as (advance, _):
+        with self.room("report", 1, "report") as floor:
+            flags = self.flags(found.tallies)
             warnings = [text for text in (
                 mixing.convergence(found.results[0], self.plan.schedule.steps),
                 mixing.few_seeds(len(self.plan.confirm_seeds)),
-                *self.flags(found.scores).values(),
+                *flags.values(),
             ) if text]
-            made = report.write(self.store, found, warnings, self.flags(found.scores), self.ledger)
-            advance()
+            made = report.write(self.store, found, warnings, flags, self.ledger)
+            floor.advance()
         self.store.create(self.keys.done(), lineage.canonical({"report": self.keys.report("report.json")}).encode())
         return made
 
-    def flags(self, scores: pa.Table) -> dict[str, str]:
+    def flags(self, tallies: Mapping[str, Tally]) -> dict[str, str]:
         """Classes far below their peers by the score that filters, each with the reason."""
         name = self.plan.filter.score
-        if name not in scores.column_names:
+        by_class = {key: one.means.get(name, float("nan")) for key, one in tallies.items()}
+        if not any(name in one.means for one in tallies.values()):
             return {}
-        by_class = {words.key: report.mean_of(scores, words.key, name) for words in self.plan.classes}
-        names = {words.key: words.name for words in self.plan.classes}
         flagged = filtering.flag_classes(by_class, score=name, floor=FLAG_FLOOR)
-        return {key: f"class {names[key]}: {reason}" for key, reason in flagged}
+        return {key: f"class {tallies[key].words.name}: {reason}" for key, reason in flagged}
 
     @contextmanager
-    def room(self, name: str, kind: str, total: int, unit: str) -> Iterator[tuple]:
+    def room(self, name: str, total: int, unit: str) -> Iterator[Floor]:
         """A room at work: progress, and what it spent goes to the ledger even if it breaks."""
-        pool = self.pools.get(name if name in self.pools else "sweep" if kind == "train" else "generate", Pool(1, 1, 0))
-        spent: dict[str, float] = {}
+        pool = self.pools["sweep" if name in ("sweep", "confirm") else "generate"]
         start = time.perf_counter()
         try:
             with self.events.room(name, total, unit) as advance:
-                yield advance, spent.update
+                yield Floor(self.store, self.keys, pool, advance, self.stop, self.ledger, self.plan.price, self.left(pool))
         finally:
             if pool.workers:   # deciding again spends nothing
-                lines = [cost.line(name, one, seconds, gpus=pool.gpus, cpus=pool.cpus, price=self.plan.price)
-                         for one, seconds in spent.items()]
-                self.ledger.add([*lines, cost.wall(name, time.perf_counter() - start)])
+                self.ledger.close()
+                self.ledger.add([cost.wall(name, time.perf_counter() - start)])
 
-
-def _drawn(planned: RunPlan, label: int, mine: Sequence[generate.Committed], scores: pa.Table) -> pa.Table:
-    """Everything drawn of one class, as ``filtering.decide`` takes it."""
-    words, size = planned.classes[label], planned.unit_size
-    mine = sorted(mine, key=lambda one: one.unit.lo)
-    hi = len(mine) * size
-    failed = np.full(hi, "", dtype=object)
-    for one in mine:
-        for index, reason in one.failed:
-            failed[index] = reason
-    score = np.full(hi, np.nan, np.float32)
-    if planned.filter.kind != "none":
-        rows = scores.filter(pc.is_in(scores["unit"], pa.array([one.unit.name for one in mine])))
-        score[rows["index"].to_numpy()] = rows[planned.filter.score].to_numpy()
-    return pa.table({
-        "id": [lineage.sample_id(planned.recipe.id, words.key, index) for index in range(hi)],
-        "unit": np.repeat(np.array([one.unit.name for one in mine], dtype=object), size),
-        "class_key": pa.array([words.key] * hi), "index": np.arange(hi, dtype=np.int64),
-        "failed_reason": pa.array(failed, pa.string()), "score": pa.array(score, pa.float32(), mask=np.isnan(score)),
-    })
+    def left(self, pool: Pool) -> float | None:
+        """What may still be spent, all submissions of the run counted. Raises ``BudgetError`` if that is nothing."""
+        if self.budget is None or not pool.workers:
+            return None
+        spent = sum(one.cost or 0.0 for one in self.ledger.total(self.plan.price))
+        if spent >= self.budget:
+            raise BudgetError(f"{spent:.4g} {self.plan.price.currency} are spent, and the budget is {self.budget:g}",
+                              "raise SALTWORKS_BUDGET_USD and run again: the same run goes on")
+        return self.budget - spent
 
 
 def run(settings: Settings, events: Events) -> tuple[Report, str]:
     """All of it, or what is left of it. Returns the report and where it lies."""
+    store = admit.open_store(settings)
+    with hopeless.remembered(store, settings):
+        return _run(store, settings, events)
+
+
+def _run(store: Store, settings: Settings, events: Events) -> tuple[Report, str]:
     start = time.perf_counter()
-    store, chosen = admit.open_store(settings), plan.choose_plugs(settings)
+    chosen = plan.choose_plugs(settings)
     planned, split = admit.known(store, settings, chosen) or (None, None)
     if planned is None:
         with events.room("plan", 1, "plan") as advance:
@@ -221,15 +206,29 @@ def run(settings: Settings, events: Events) -> tuple[Report, str]:
     where = f"{store.shown}/{keys.report('')}"
     if store.get(keys.done()):
         events.event("already_done", run=planned.run)
-        made = report.read(store, planned)
-        return made or River(store, planned, split, events, NO_POOLS).walk(), where   # a lost report is made again
-    plan.check_task(planned)
-    start = time.perf_counter()
-    with cluster(settings) as pools:
-        waits["ray"] = time.perf_counter() - start
-        river = River(store, planned, split, events, pools)
-        river.ledger.add([cost.wall(room, seconds) for room, seconds in waits.items()])
-        return river.walk(), where
+        made = report.read(store, planned) or River(store, planned, split, events, NO_POOLS, privacy=settings.privacy).walk()
+    else:
+        plan.check_task(planned)
+        start = time.perf_counter()
+        with cluster(settings) as pools:
+            waits["ray"] = time.perf_counter() - start
+            river = River(store, planned, split, events, pools, budget=settings.budget_usd, privacy=settings.privacy)
+            river.ledger.add([cost.wall(room, seconds) for room, seconds in waits.items()])
+            with listening(river.stop, settings.stop_grace_s, events):
+                made = river.walk()
+    if settings.publish.when_done:
+        publish_run(store, settings, events, planned, split, made)
+    return made, where
+
+
+def publish_run(store: Store, settings: Settings, events: Events, planned: RunPlan, split: Split, made: Report) -> Version:
+    """The finished run as a version: made, or found."""
+    chosen = settings.publish
+    policy = PublishPolicy(chosen.move_latest, chosen.licences, settings.privacy)
+    spent = cost.Ledger(store, layout.Run(planned.dataset, planned.run)).total(planned.price)
+    version, latest = versions.publish(store, planned, split, made, spent, policy, settings.image_digest, settings.code_digest)
+    events.event("published", version=version.number, latest=latest)
+    return version
 
 
 def redo_report(settings: Settings, events: Events) -> tuple[Report, str]:

@@ -54,6 +54,20 @@ class Price:
     source: str
     date: str
 
+    @property
+    def known(self) -> bool:
+        """Whether any cost can be stated."""
+        return self.per_gpu_hour is not None or self.per_cpu_hour is not None
+
+
+@dataclass(frozen=True, slots=True)
+class PublishPolicy:
+    """What may be published, and when the pointer moves. Never identity."""
+
+    move_latest: str                 # helped, always, never
+    licences: tuple[str, ...]
+    privacy: bool
+
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
@@ -75,6 +89,7 @@ class RunPlan:
     batch_size: int
     quotas: tuple[int, ...]          # kept synthetic images per class
     failed_share: float
+    unit_deadline_s: float
     metrics: tuple[MetricPlan, ...]
     filter: FilterPlan
     allocation: str

@@ -77,6 +77,8 @@ class Settings(BaseSettings):
     progress: Literal["auto", "bars", "json"] = free("auto", "bars on a terminal, one JSON line per event elsewhere")
     stop_grace_s: float = free(20, "seconds that work in flight gets after SIGTERM or a spent budget", ge=0, le=3600)
     budget_usd: float | None = free(None, "most that the run may cost, all its submissions together; needs prices in USD", ge=0)
+    image_digest: str = free("", "digest of the container image that runs, for the published version")
+    code_digest: str = free("", "digest or commit of the code that runs, for the published version")
     privacy: bool = free(False, "no real pixel and no name of a real file enters report or version")
     real: Real = Real()
     split: SplitGroup = SplitGroup()

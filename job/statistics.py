@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import stdtr, stdtrit  # scipy.stats has the same quantiles, three times slower to import
 
 from job.errors import JobError
-from job.records import Interval
+from job.results import Interval
 
 HELPED = "helped"
 HURT = "hurt"

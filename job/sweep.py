@@ -1,18 +1,19 @@
 """HOT. One Ray Train trial per arm: a ``TorchTrainer.fit()`` each, side by side from a few driver threads.
 
-Seeds run inside the trial. Pixels are decoded once, into shared uint8 arrays in the object store. A trial commits
-its per-image result itself, so a finished one is never fitted again. Knows nothing of classes or α: the task says
-what is right, the mix says what to train on.
+Seeds run inside the trial. A trial commits its per-image result itself, so a finished one is never fitted again.
+Knows nothing of classes or α: the task says what is right, the mix says what to train on.
 """
 
 import io
 import json
 import logging
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
@@ -20,16 +21,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from job import plugs
-from job.errors import DataError, JobError, TemporaryError
-from job.generate import Committed, read_shard
-from job.ground import layout, lineage, pixels, shards
-from job.ground.events import Advance
-from job.ground.store import ReadOnlyFolder, Store
-from job.pool import revive
-from job.real import SOURCES
-from job.records import Mix, Split, Trial, TrialResult
-from job.runplan import Pool, RunPlan
+from job.errors import DataError, JobError, TemporaryError, revive
+from job.generate import Committed
+from job.ground import layout, lineage, shards
+from job.ground.cost import Meter
+from job.ground.store import Store
+from job.pool import Floor
+from job.records import Mix, Split, Trial
+from job.results import TrialResult
+from job.runplan import RunPlan
 from job.tasks import TASKS
+from job.trainset import Pixels, training_set
 
 MAX_FAILURES = 2   # times a trial whose process died is begun again
 
@@ -46,69 +48,6 @@ def trial_of(plan: RunPlan, split: Split, mix: Mix, seeds: Sequence[int], judged
     return Trial(identity, mix, tuple(seeds), judged_on)
 
 
-def decode_real(plan: RunPlan, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-    """Real pixels of these rows of the split: uint8 (N, S, S, 3) and int64 labels (N,), in their order."""
-    plug = plugs.find(SOURCES, plan.source, "source")
-    source = plug(plugs.options(plug, plan.source_options, "source"), ReadOnlyFolder)
-    size = plan.schedule.size_px
-    images = [pixels.to_train(image, size) for image in source.load(rows)]
-    return np.stack(images), rows["label"].to_numpy().astype(np.int64)
-
-
-def decode_synthetic(url: str, retry_s: float, size_px: int, label: int, committed: Sequence[Committed]) -> dict[str, np.ndarray]:
-    """Synthetic pixels of one class: uint8 ``images`` (M, S, S, 3) with their ``index`` (M,), ascending."""
-    store = Store(url, retry_s)
-    images: list[np.ndarray] = []
-    index: list[int] = []
-    for one in committed:
-        shard = read_shard(store, one, ["image", "index"])
-        images.extend(pixels.to_train(image, size_px) for image in shards.images(shard))
-        index.extend(shard["index"].to_pylist())
-    empty = np.empty((0, size_px, size_px, 3), np.uint8)
-    return {"images": np.stack(images) if images else empty, "index": np.asarray(index, np.int64), "label": np.int64(label)}
-
-
-class Pixels:
-    """References to decoded arrays in Ray's object store: made once, read by every trial."""
-
-    def __init__(self, store: Store, plan: RunPlan, split: Split, committed: Sequence[Committed], pool: Pool) -> None:
-        import ray
-
-        self._plan, self._split = plan, split
-        self._real = ray.remote(num_cpus=pool.cpus)(decode_real)
-        task = ray.remote(num_cpus=pool.cpus)(decode_synthetic)
-        by_label: dict[int, list[Committed]] = {}
-        for one in committed:
-            by_label.setdefault(one.unit.label, []).append(one)
-        self.synthetic = {
-            plan.classes[label].key: task.remote(store.url, store.retry_s, plan.schedule.size_px, label, units)
-            for label, units in by_label.items()
-        }
-        self._parts: dict[str, Any] = {}
-
-    def part(self, name: str) -> Any:
-        """Reference to the pixels of one part of the split; decoded when first asked for."""
-        if name not in self._parts:
-            self._parts[name] = self._real.remote(self._plan, self._split.part(name))
-        return self._parts[name]
-
-
-def training_set(
-    mix: Mix, real_ids: Sequence[str], real: tuple[np.ndarray, np.ndarray], synthetic: dict[str, dict[str, np.ndarray]]
-) -> tuple[np.ndarray, np.ndarray]:
-    """What a mix trains on: real images first, in the order of the split, then synthetic by class and index."""
-    taken = set(mix.real_ids)
-    rows = [row for row, name in enumerate(real_ids) if name in taken]
-    images, targets = [real[0][rows]], [real[1][rows]]
-    for take in mix.synthetic:
-        if take.count:
-            part = synthetic[take.words.key]
-            at = np.searchsorted(part["index"], take.indices())
-            images.append(part["images"][at])
-            targets.append(np.full(take.count, part["label"], np.int64))
-    return np.concatenate(images), np.concatenate(targets)
-
-
 def train_trial(config: dict[str, Any]) -> None:
     """What runs in the trial's worker: every seed of one arm, then the commit."""
     import ray
@@ -119,30 +58,36 @@ def train_trial(config: dict[str, Any]) -> None:
     plan: RunPlan = config["plan"]
     trial: Trial = config["trial"]
     store = Store(config["url"], config["retry_s"])
+    gpus, cpus = config["held"]
+    meter = Meter(store, layout.Run(plan.dataset, plan.run), config["room"], gpus=gpus, cpus=cpus, process=config["process"]).start()
     try:
-        start = time.perf_counter()
-        device = "cuda" if config["gpus"] else "cpu"
-        torch.set_num_threads(plan.schedule.threads)
-        plug = plugs.find(TASKS, plan.task, "task")
-        task = plug(plugs.options(plug, plan.task_options, "task"), classes=len(plan.classes), size_px=plan.schedule.size_px)
-        keys = list(config["synthetic"])
-        synthetic = dict(zip(keys, ray.get(list(config["synthetic"].values())), strict=True))
-        images, targets = training_set(trial.mix, config["train_ids"], ray.get(config["train"]), synthetic)
-        judged, judged_targets = ray.get(config["judged"])
-        tensors = {
-            "images_NHWC": torch.from_numpy(images), "targets_N": torch.from_numpy(targets),
-            "judged_MHWC": torch.tensor(judged), "judged_targets_M": torch.tensor(judged_targets),
-        }
-        tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
-        fitted = [fit(task, plan.schedule, seed, device, **tensors) for seed in trial.seeds]
+        meter.beat()   # so that a repeated attempt sees that this one was there
+        with meter.spending("load"):
+            device = "cuda" if gpus else "cpu"
+            torch.set_num_threads(plan.schedule.threads)
+            plug = plugs.find(TASKS, plan.task, "task")
+            task = plug(plugs.options(plug, plan.task_options, "task"), classes=len(plan.classes), size_px=plan.schedule.size_px)
+            keys = list(config["synthetic"])
+            synthetic = dict(zip(keys, ray.get(list(config["synthetic"].values())), strict=True))
+            images, targets = training_set(trial.mix, config["train_ids"], ray.get(config["train"]), synthetic)
+            judged, judged_targets = ray.get(config["judged"])
+            tensors = {
+                "images_NHWC": torch.from_numpy(images), "targets_N": torch.from_numpy(targets),
+                "judged_MHWC": torch.tensor(judged), "judged_targets_M": torch.tensor(judged_targets),
+            }
+            tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
+        with meter.spending("train"):
+            fitted = [fit(task, plan.schedule, seed, device, **tensors) for seed in trial.seeds]
         _commit(store, plan, TrialResult(
             trial.id, trial.mix.alpha, trial.mix.realised_alpha, trial.mix.n_real, trial.mix.n_synthetic,
             plan.schedule.samples_seen, trial.seeds, trial.judged_on, np.stack([one.correct_N for one in fitted]),
             tuple(one.first_loss for one in fitted), tuple(one.loss for one in fitted),
-            tuple(one.late_gain for one in fitted), time.perf_counter() - start,
+            tuple(one.late_gain for one in fitted), meter.seconds()["train"], meter.seconds()["load"], meter.process,
         ))
     except JobError as error:   # told as an object, for the driver to raise: it is no reason to begin again
         store.create(config["error_key"], json.dumps([type(error).__name__, error.problem, error.cure]).encode())
+    finally:
+        meter.beat()
 
 
 def _commit(store: Store, plan: RunPlan, result: TrialResult) -> None:
@@ -162,41 +107,76 @@ def read_result(store: Store, plan: RunPlan, trial: str) -> TrialResult | None:
     if data is None:
         return None
     record = json.loads(data)
-    table = pq.read_table(io.BytesIO(store.read(record.pop("data"))))
-    del record["sha256"]
+    table = pq.read_table(io.BytesIO(store.read(record.pop("data"), record.pop("sha256"))))
     correct = np.stack([np.frombuffer(row, np.uint8) for row in table["correct"].to_pylist()])
     return TrialResult(correct_SN=correct, **{key: tuple(v) if isinstance(v, list) else v for key, v in record.items()})
 
 
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """Results of all trials, in the order asked for, and how many were fitted now and how many were there."""
+
+    results: tuple[TrialResult, ...]
+    fitted: int
+    adopted: int
+
+
 def sweep(
-    store: Store, plan: RunPlan, split: Split, trials: Sequence[Trial], committed: Sequence[Committed], pool: Pool,
-    advance: Advance, cache: dict[str, Pixels],
-) -> tuple[tuple[TrialResult, ...], dict[str, float]]:
-    """Results of all trials, in their order, fitting only those that are not committed; and the seconds by kind."""
+    plan: RunPlan, split: Split, trials: Sequence[Trial], committed: Sequence[Committed], floor: Floor, room: str, cache: dict[str, Pixels],
+) -> Fitted:
+    """Results of all trials, in their order, fitting only those that are not committed.
+
+    A trial that fails ends the room once the trials beside it are finished and committed; none is begun after it.
+    """
+    store = floor.store
     found = {trial.id: read_result(store, plan, trial.id) for trial in trials}
     missing = [trial for trial in trials if found[trial.id] is None]
-    advance(sum(len(trial.seeds) for trial in trials) - sum(len(trial.seeds) for trial in missing))
-    spent = {"train": 0.0, "start": 0.0}
-    if missing and not pool.workers:
+    floor.advance(sum(len(trial.seeds) for trial in trials) - sum(len(trial.seeds) for trial in missing))
+    if missing and not floor.pool.workers:
         raise DataError(f"the trial at alpha {missing[0].mix.alpha:g} is missing", "fit it with: python -m job run")
     if missing:
-        shared = cache.setdefault("pixels", Pixels(store, plan, split, committed, pool))
-        with ThreadPoolExecutor(pool.workers) as drivers, tempfile.TemporaryDirectory(prefix="saltworks-train-") as scratch:
-            def one(trial: Trial) -> float:
-                start = time.perf_counter()
-                _fit(store, plan, split, trial, shared, pool, scratch)
-                advance(len(trial.seeds))
-                return time.perf_counter() - start
-
-            held = sum(drivers.map(one, missing))
-        fresh = {trial.id: read_result(store, plan, trial.id) for trial in missing}
-        spent["train"] = sum(result.seconds for result in fresh.values() if result)
-        spent["start"] = max(0.0, held - spent["train"])   # processes, imports, and waiting for room
-        found |= fresh
+        floor.stop.check()
+        if "pixels" not in cache:
+            cache["pixels"] = Pixels(plan, split, committed, [trial.mix for trial in trials], floor)
+        _fit_all(plan, split, missing, cache["pixels"], floor, room)
+        found |= {trial.id: read_result(store, plan, trial.id) for trial in missing}
     lost = [trial for trial in trials if found[trial.id] is None]
     if lost:
         raise TemporaryError(f"the trial at alpha {lost[0].mix.alpha:g} left no result", "run again to fit it")
-    return tuple(found[trial.id] for trial in trials), spent   # type: ignore[misc]
+    return Fitted(tuple(result for trial in trials if (result := found[trial.id])), len(missing), len(trials) - len(missing))
+
+
+def _fit_all(plan: RunPlan, split: Split, trials: Sequence[Trial], shared: Pixels, floor: Floor, room: str) -> None:
+    """Every trial, some side by side. What is not begun when one fails, or when it is time to stop, is not begun at all."""
+    broken, held, pool = threading.Event(), (floor.pool.gpus, floor.pool.cpus), floor.pool
+
+    def one(trial: Trial, scratch: str) -> None:
+        if broken.is_set() or floor.stop.requested:
+            return
+        start, process = time.perf_counter(), uuid.uuid4().hex[:12]
+        try:
+            _fit(plan, split, trial, shared, floor, room, process, scratch)
+        except BaseException:
+            broken.set()
+            raise
+        result = read_result(floor.store, plan, trial.id)
+        if result and result.process == process:   # else its process was replaced, and told what it spent itself
+            metered = result.seconds + result.load_s
+            floor.ledger.add([(room, "start", max(0.0, time.perf_counter() - start - metered), *held)])
+        if result:
+            floor.heard(process, [[room, "train", result.seconds + result.load_s, *held]], booked=False)
+        floor.advance(len(trial.seeds))
+
+    drivers = ThreadPoolExecutor(pool.workers)
+    with tempfile.TemporaryDirectory(prefix="saltworks-train-", ignore_cleanup_errors=True) as scratch:
+        try:
+            futures = [drivers.submit(one, trial, scratch) for trial in trials]
+            wait(futures)   # those that run when one fails are waited for, and their work is kept
+            for future in futures:
+                future.result()
+        finally:
+            drivers.shutdown(wait=False, cancel_futures=True)   # an interruption waits for nobody
+    floor.stop.check()
 
 
 def _raise_cause(trial: Trial, error: Any) -> NoReturn:
@@ -226,8 +206,12 @@ def lean_trainer() -> Any:
     return LeanTorchTrainer
 
 
-def _fit(store: Store, plan: RunPlan, split: Split, trial: Trial, shared: Pixels, pool: Pool, scratch: str) -> None:
+def _fit(
+    plan: RunPlan, split: Split, trial: Trial, shared: Pixels, floor: Floor, room: str, process: str, scratch: str
+) -> None:
     import ray.train
+
+    store, pool = floor.store, floor.pool
 
     logging.getLogger("ray.train").setLevel(logging.ERROR)
     error_key = layout.Run(plan.dataset, plan.run).error(f"{trial.id}-{uuid.uuid4().hex[:12]}")
@@ -235,7 +219,8 @@ def _fit(store: Store, plan: RunPlan, split: Split, trial: Trial, shared: Pixels
     trainer = lean_trainer()(
         train_trial,
         train_loop_config={
-            "plan": plan, "trial": trial, "url": store.url, "retry_s": store.retry_s, "gpus": pool.gpus, "error_key": error_key,
+            "plan": plan, "trial": trial, "url": store.url, "retry_s": store.retry_s, "held": (pool.gpus, pool.cpus),
+            "error_key": error_key, "room": room, "process": process,
             "train": shared.part("train"), "train_ids": split.part("train")["id"].to_pylist(),
             "judged": shared.part(trial.judged_on), "synthetic": taken,
         },

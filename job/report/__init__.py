@@ -9,30 +9,41 @@ from collections.abc import Mapping, Sequence
 from pydantic import ValidationError
 
 from job.ground import layout
-from job.ground.cost import Ledger
+from job.ground.cost import Ledger, with_repeated
 from job.ground.store import Store
 from job.records import Refusal
-from job.report.assemble import Found, assemble, mean_of
+from job.report.assemble import Found, assemble
 from job.report.figure import mixing_sweep
 from job.report.gallery import gallery
 from job.report.model import Report
 from job.report.page import render
+from job.results import CostLine
 from job.runplan import RunPlan
 
-__all__ = ["Found", "mean_of", "read", "write"]
+__all__ = ["Found", "read", "write"]
 
 
 def write(store: Store, found: Found, warnings: Sequence[str], flags: Mapping[str, str], ledger: Ledger) -> Report:
     """Assemble and store all three. They can be made again, so they replace what was there."""
     keys = layout.Run(found.plan.dataset, found.plan.run)
     refused = [Refusal(*one) for one in json.loads(store.get(keys.refused()) or b"[]")]
-    made = assemble(found, warnings, flags, ledger.total(), refused)
+    made = assemble(found, warnings, flags, _spent(found, ledger), refused)
     figure = mixing_sweep(made)
     page = render(made, figure, gallery(store, found))
     store.replace(keys.report("mixing_sweep.png"), figure)
     store.replace(keys.report("report.html"), page.encode())
     store.replace(keys.report("report.json"), made.model_dump_json(indent=1).encode())
     return made
+
+
+def _spent(found: Found, ledger: Ledger) -> tuple[CostLine, ...]:
+    """The run's bill, with what led to none of its commits shown apart."""
+    own = [one for one in found.committed if one.run == found.plan.run]
+    committed = {
+        "generate": sum(one.draw_s + one.encode_s for one in own), "sweep": sum(one.seconds for one in found.results),
+        "confirm": found.candidate.seconds + found.baseline.seconds,
+    }
+    return with_repeated(ledger.total(found.plan.price), committed)
 
 
 def read(store: Store, planned: RunPlan) -> Report | None:

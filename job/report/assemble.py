@@ -10,17 +10,16 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 import job
 from job import mixing, plugs, statistics
 from job.errors import redact
 from job.generate import Committed
 from job.ground import layout, lineage
-from job.records import Choice, CostLine, Interval, Refusal, Split, TrialResult, Verdict
+from job.records import Refusal, Split, Tally
 from job.report.model import Arm, ClassRow, Confirmed, Counts, Gain, Prices, Report, Spent
 from job.report.words import verdict_paragraph
+from job.results import Choice, CostLine, Interval, TrialResult, Verdict
 from job.runplan import RunPlan, plain
 from job.tasks import TASKS
 
@@ -31,12 +30,11 @@ ASIDE = {"identical to ": "identical to another", "beyond the cap": "beyond the 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Everything that the rooms found out. ``decisions`` by class key; ``scores`` as ``measure.scores`` gives them."""
+    """Everything that the rooms found out. ``tallies`` by class key."""
 
     plan: RunPlan
     split: Split
-    decisions: Mapping[str, pa.Table]
-    scores: pa.Table
+    tallies: Mapping[str, Tally]
     committed: Sequence[Committed]
     rounds: int
     results: Sequence[TrialResult]
@@ -126,13 +124,6 @@ def _origin(found: Found) -> dict[str, str]:
     return dict(zip(("model", "revision", "licence"), found.committed[0].origin, strict=True)) if found.committed else {}
 
 
-def mean_of(scores: pa.Table, class_key: str, name: str) -> float:
-    """Mean score of one class over its drawn images; NaN without any."""
-    mine = scores.filter(pc.starts_with(scores["unit"], f"{class_key}-"))[name]
-    mean = pc.mean(mine).as_py()
-    return float("nan") if mean is None else mean
-
-
 def _arm(result: TrialResult) -> Arm:
     per_seed = result.correct_SN.mean(axis=1, dtype=float)
     error = float(per_seed.std(ddof=1) / np.sqrt(len(per_seed))) if len(per_seed) > 1 else 0.0
@@ -160,17 +151,13 @@ def _classes(found: Found, flags: Mapping[str, str]) -> list[ClassRow]:
     targets = found.split.part("test")["label"].to_numpy()
     names = [words.name for words in plan.classes]
     gains = {one.name: one for one in statistics.by_class(found.candidate.correct_SN, found.baseline.correct_SN, targets, names)}
-    metrics = [name for name in found.scores.column_names if name not in ("unit", "index")]
     rows = []
     for words, n_real in zip(plan.classes, plan.n_train, strict=True):
-        table = found.decisions[words.key]
-        states = {one["values"]: one["counts"] for one in pc.value_counts(table["state"]).to_pylist()}
+        tally = found.tallies[words.key]
         mine = targets == words.label
         gain = gains.get(words.name)
         rows.append(ClassRow(
-            name=words.name, n_real=n_real, planned=len(table),
-            **{state: states.get(state, 0) for state in ("kept", "rejected", "failed", "unused")},
-            scores={name: mean for name in metrics if np.isfinite(mean := mean_of(found.scores, words.key, name))},
+            name=words.name, n_real=n_real, planned=tally.drawn, **tally.states, scores=dict(tally.means),
             flag=flags.get(words.key, ""),
             n_test=int(mine.sum()), test_accuracy_real_only=_accuracy(found.baseline, mine),
             test_accuracy_candidate=_accuracy(found.candidate, mine),

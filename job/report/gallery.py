@@ -1,13 +1,10 @@
 """Which images the report shows: of every class the first few that were kept, and all kinds of rejection."""
 
-import pyarrow.compute as pc
-
 from job.generate import read_shard
 from job.ground.store import Store
 from job.report.assemble import Found
 from job.report.page import Picture
 
-KEPT, REJECTED = 6, 3   # per class
 CLASSES = 20            # more would make a page that nobody scrolls
 
 
@@ -16,11 +13,7 @@ def gallery(store: Store, found: Found) -> list[Picture]:
     by_unit = {one.unit.name: one for one in found.committed}
     pictures = []
     for words in found.plan.classes[:CLASSES]:
-        table = found.decisions[words.key]
-        chosen = [
-            row for state, most in (("kept", KEPT), ("rejected", REJECTED))
-            for row in table.filter(pc.equal(table["state"], state)).slice(0, most).to_pylist()
-        ]
+        chosen = found.tallies[words.key].examples
         images: dict[str, bytes] = {}
         for unit in {row["unit"] for row in chosen}:
             shard = read_shard(store, by_unit[unit], ["id", "image"])

@@ -18,9 +18,10 @@ from job.ground import cost, layout, lineage, shards
 from job.ground.starts import Starts
 from job.ground.store import Store
 from job.metrics import SAMPLE_METRICS
-from job.records import Choice, CostLine, Split, TrialResult, Unit, Verdict
+from job.records import Split, Unit
 from job.report.assemble import Found, assemble
 from job.report.model import Report
+from job.results import Choice, CostLine, TrialResult, Verdict
 from job.runplan import RunPlan
 from tests.folders import class_folders, write
 
@@ -84,8 +85,11 @@ def make_run(
         store.create(index[key], data)
     store.create(keys.filtered_index(), lineage.canonical(index).encode())
     results, choice, candidate, baseline, verdict = _judged(planned, split, word)
-    report = assemble(Found(planned, split, decisions, measure.scores(store, planned, committed), committed, rounds, results, choice, 1,
-                            candidate, baseline, verdict), [], {}, SPENT, [])
+    scores = {key: measure.scores(store, planned, [one for one in committed if one.unit.class_key == key]) for key in decisions}
+    tallies = {words.key: filtering.tally(words, decisions[words.key], scores[words.key], quota, planned.unit_size)
+               for words, quota in zip(planned.classes, planned.quotas, strict=True)}
+    found = Found(planned, split, tallies, committed, rounds, results, choice, 1, candidate, baseline, verdict)
+    report = assemble(found, [], {}, SPENT, [])
     store.replace(keys.report("report.json"), report.model_dump_json(indent=1).encode())
     store.create(keys.done(), lineage.canonical({"report": keys.report("report.json")}).encode())
     return Made(store, planned, split, committed, decisions, rounds, report)

@@ -11,13 +11,13 @@ import pytest
 from job import admit, plan, preview
 from job.__main__ import main
 from job.errors import ConflictError, DataError, SettingsError, TemporaryError
-from job.generate import work_unit
 from job.ground import layout
 from job.ground.store import Store
 from job.records import Split
 from job.runplan import RunPlan
 from job.settings import Settings, load
 from tests.folders import class_folders, encoded, picture, write
+from tests.unit.made_run import draw_unit
 
 pytestmark = pytest.mark.unit
 Make = Callable[..., Settings]
@@ -90,8 +90,9 @@ def test_a_name_that_was_planned_with_other_settings_is_a_conflict_and_the_diffe
 @pytest.mark.parametrize("by", ["SUBMISSION", "EDITION"])
 def test_free_settings_are_todays_when_a_run_goes_on(by: str, make: Make) -> None:
     first, split = admitted(make(**{by: "monday"}))
-    again, its = admitted(make(**{by: "monday"}, GENERATOR__BATCH_SIZE="2", GENERATOR__FAILED_SHARE=".5", PRICE__PER_GPU_HOUR="9"))
+    again, its = admitted(make(**{by: "monday"}, GENERATOR__BATCH_SIZE="2", GENERATOR__FAILED_SHARE=".5"))
     assert (again.run, again.batch_size, again.failed_share, again.price) == (first.run, 2, 0.5, first.price)
+    assert admitted(make(**{by: "monday"}, PRICE__PER_GPU_HOUR="9"))[0].price.per_gpu_hour == 9   # it had no price
     assert its.table.equals(split.table)
 
 
@@ -198,8 +199,7 @@ def test_a_plan_is_told_in_words_and_nothing_is_written(make: Make) -> None:
                   f"0 (0), 0.5 ({sum(drafted.n_train)})", "not known before a first unit"):
         assert words in text
     planned, _ = admitted(settings)
-    generator = chosen.generator.plug(chosen.generator.options)
-    work_unit(store, generator, generator.load("", "none", "cpu"), planned.recipe, planned.classes[0], units[0], planned.batch_size)
+    draw_unit(store, planned, units[0])
     before = store.list("")
     text = preview.text(store, planned)
     assert f"({len(units) - 1} to draw, 1 there already)" in text

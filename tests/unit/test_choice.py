@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from job.errors import JobError
 from job.mixing import choose, few_seeds, interior_optimum, verdict
-from job.records import TrialResult
+from job.results import TrialResult
 
 pytestmark = pytest.mark.unit
 

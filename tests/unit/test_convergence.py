@@ -5,7 +5,7 @@ import pytest
 
 from job.errors import JobError
 from job.mixing import convergence
-from job.records import TrialResult
+from job.results import TrialResult
 
 pytestmark = pytest.mark.unit
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from job.errors import JobError, QualityError, SettingsError
-from job.filtering import Rule, decide, flag_classes, kept_bitmap, next_units, refuse_short, shortfall
+from job.filtering import Rule, decide, flag_classes, kept_bitmap, next_units, refuse_short, shortfall, tally
 from job.ground.lineage import class_words
 from job.records import DECISION_SCHEMA, STATES
 
@@ -182,11 +182,25 @@ def test_a_class_of_which_nothing_passed_at_most_doubles():
 
 
 def test_a_class_that_stays_short_ends_the_run_with_its_numbers_and_a_cure():
-    error = refuse_short(class_words(3, "crane"), 12, 72, 3)
+    crane = tally(class_words(0, "crane"), decide(NONE, 72, drawn([1.0] * 60)), pa.table({"unit": []}), 72, UNIT)
+    error = refuse_short([crane], [72], 3)
     assert isinstance(error, QualityError)
     assert error.exit_code == 65
     assert error.problem == "crane has 60 of 72 images after 3 rounds: 12 missing"
     assert "SALTWORKS_FILTER__MAX_ROUNDS" in error.cure
+
+
+@law(RULES, QUOTA, SCORES)
+def test_a_tally_says_what_the_decisions_say(rule, quota, scores):
+    found = decide(rule, quota, drawn(scores))
+    told = tally(class_words(0, "cat"), found, pa.table({"unit": ["u"] * 3, "index": [0, 1, 2], "m.x": [1.0, None, 3.0]}), quota, UNIT)
+    assert told.drawn == sum(told.states.values()) == len(scores)
+    assert {state: states(found).count(state) for state in STATES} == told.states
+    assert told.kept.tolist() == [one == "kept" for one in states(found)]
+    assert (told.short, told.further) == (shortfall(found, quota), next_units(found, quota, UNIT))
+    assert told.means == {"m.x": 2.0}
+    shown = ["kept"] * min(6, told.states["kept"]) + ["rejected"] * min(3, told.states["rejected"])
+    assert [row["state"] for row in told.examples] == shown
 
 
 def test_a_class_far_below_its_peers_is_flagged_and_no_other():

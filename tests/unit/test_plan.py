@@ -35,14 +35,16 @@ CHANGED = {   # another value of every setting
     "train.learning_rate": ".1", "train.weight_decay": ".1", "train.threads": "2", "sweep.alphas": "0,.5", "sweep.seeds": "6",
     "sweep.confirm_seeds": "11", "sweep.parallel_trials": "2", "sweep.cpus_per_trial": ".5", "sweep.gpus_per_trial": "1",
     "price.per_gpu_hour": "2", "price.per_cpu_hour": ".1", "price.currency": "EUR", "price.source": "a list", "price.date": "2026-01-01",
-    "storage.retry_s": "5", "stop_grace_s": "3", "budget_usd": "7", "privacy": "true", "real.generated_in_train": "true",
+    "storage.retry_s": "5", "stop_grace_s": "3", "budget_usd": "7", "privacy": "true", 
+    "image_digest": "sha256:1", "code_digest": "abc", "real.generated_in_train": "true",
     "split.near_duplicate_bits": "2", "split.table": "parts.csv", "generator.unit_deadline_s": "60", "publish.when_done": "false",
     "publish.move_latest": "always", "publish.licences": '["MIT"]', "publish.version": "3", "publish.confirm": "true",
     "publish.gc_grace_s": "60", "publish.export_to": "elsewhere", "publish.export_format": "webdataset",
     "publish.export_what": "kept", "publish.export_mb": "64",
 }
 FOLDER = {"SALTWORKS_REAL__NAME": "image_folder", "SALTWORKS_REAL__OPTIONS__URL": "x"}
-ALONG = {"real.name": FOLDER, "real.options": FOLDER, "measure.metrics": {"SALTWORKS_FILTER__KIND": "none"}}   # what it needs beside it
+ALONG = {"real.name": FOLDER, "real.options": FOLDER, "measure.metrics": {"SALTWORKS_FILTER__KIND": "none"},
+         "budget_usd": {"SALTWORKS_PRICE__PER_CPU_HOUR": "1"}}   # what it needs beside it
 ONLY = {"task.name"}   # there is but one
 
 
@@ -103,8 +105,11 @@ def test_a_frozen_plan_takes_todays_free_settings_and_no_other() -> None:
     fresh = plan.refresh(frozen, today, plan.choose_plugs(today))
     assert json.loads(fresh.generator_options)["seconds_per_image"] == 1
     assert (fresh.batch_size, fresh.failed_share) == (6, 0.5)   # 6 is the largest divisor of the unit of 24 up to 7
-    same = {one: getattr(frozen, one) for one in ("generator_options", "batch_size", "failed_share")}
+    assert fresh.price.per_gpu_hour == 3   # nothing was priced yet
+    same = {one: getattr(frozen, one) for one in ("generator_options", "batch_size", "failed_share", "price")}
     assert replace(fresh, **same) == frozen
+    later = load([], BASE | {"SALTWORKS_PRICE__PER_GPU_HOUR": "9"})
+    assert plan.refresh(fresh, later, plan.choose_plugs(later)).price == fresh.price   # a run has one bill
 
 
 def test_the_digest_of_the_real_images_is_their_content() -> None:

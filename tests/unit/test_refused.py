@@ -11,12 +11,14 @@ import pyarrow as pa
 import pytest
 
 from job import admit, mixing, plan, report
+from job.filtering import tally
 from job.ground import layout
 from job.ground.cost import Ledger
 from job.ground.store import Store
-from job.records import DECISION_SCHEMA, Choice, Split, TrialResult
+from job.records import DECISION_SCHEMA, Split
 from job.report.assemble import REFUSED
 from job.report.model import Report
+from job.results import Choice, TrialResult
 from job.runplan import RunPlan
 from job.settings import load
 from tests.folders import encoded, picture, write
@@ -56,8 +58,8 @@ def written(store: Store, planned: RunPlan, split: Split, warnings: Sequence[str
     baseline, candidate = (measured(alpha, "test", planned.n_test) for alpha in (0.0, 0.5))
     keys = layout.Run(planned.dataset, planned.run)
     made = report.write(store, report.Found(
-        planned, split, {words.key: DECISION_SCHEMA.empty_table() for words in planned.classes},
-        pa.table({"unit": pa.array([], pa.string()), "index": pa.array([], pa.int64())}), (), 1, on_val,
+        planned, split, {words.key: tally(words, DECISION_SCHEMA.empty_table(), pa.table({"unit": []}), 0, 8) for words in planned.classes},
+        (), 1, on_val,
         Choice(0.5, 0.5, 0.0, 0.5), 1, candidate, baseline, mixing.verdict(candidate, baseline),
     ), warnings, {}, Ledger(store, keys))
     return made, store.read(keys.report("report.json")).decode()

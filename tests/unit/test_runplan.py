@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from job.records import CostLine, Recipe
+from job.records import Recipe
+from job.results import CostLine
 from job.runplan import FilterPlan, MetricPlan, Price, RunPlan, Schedule, from_plain, plain
 
 pytestmark = pytest.mark.unit

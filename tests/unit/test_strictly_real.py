@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from job import admit, plan, splitting, sweep
+from job import admit, plan, splitting, sweep, trainset
 from job.errors import DataError
 from job.generators.fake import stripes
 from job.ground import layout, lineage, pixels, shards
@@ -134,12 +134,12 @@ def test_a_folder_that_bears_the_name_of_samples_is_refused(tmp_path: Path) -> N
 @pytest.mark.parametrize("part", ["val", "test"])
 def test_an_image_that_was_swapped_for_a_generated_one_stops_the_judging(part: str, tmp_path: Path) -> None:
     _, planned, split = drafted(tmp_path)
-    assert sweep.decode_real(planned, split.part(part))[0].shape == (6, 16, 16, 3)
+    assert trainset.decode_real(planned, split.part(part))[0].shape == (6, 16, 16, 3)
     unmarked = encoded(stripes(0, 16, 0.2, np.random.default_rng(0)))
     for data, why in ((synthetic()[1], "it is marked as generated"), (unmarked, "its pixels are others now")):
         (tmp_path / "real" / part / "cat" / "1.png").write_bytes(data)
         with pytest.raises(DataError, match=f"'{part}/cat/1.png' changed after the index was frozen: {why}"):
-            sweep.decode_real(planned, split.part(part))
+            trainset.decode_real(planned, split.part(part))
 
 
 def test_a_row_that_points_at_a_shard_or_at_a_sample_decodes_to_nothing(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_a_row_that_points_at_a_shard_or_at_a_sample_decodes_to_nothing(tmp_path
     for locator in (f"val/cat/{name}", "val/cat/unit.parquet"):
         rows = split.part("val").slice(0, 1).set_column(SPLIT_SCHEMA.get_field_index("locator"), "locator", pa.array([locator]))
         with pytest.raises(DataError, match="changed after the index was frozen"):
-            sweep.decode_real(planned, rows)
+            trainset.decode_real(planned, rows)
 
 
 @pytest.mark.parametrize("part", ["train", "val", "test"])
@@ -157,7 +157,7 @@ def test_what_is_judged_are_the_real_images_of_the_split_and_nothing_else(part: 
     _, planned, split = drafted(tmp_path)
     mix = Mix(0.5, 0.5, tuple(split.part("train")["id"].to_pylist()), (ClassTake(planned.classes[0], 8, b"\xff", 8),))
     trial = sweep.trial_of(planned, split, mix, (1, 2), part)
-    images, labels = sweep.decode_real(planned, split.part(trial.judged_on))
+    images, labels = trainset.decode_real(planned, split.part(trial.judged_on))
     expected = [np.asarray(Image.open(io.BytesIO(REAL[path]))) for path in sorted(REAL) if path.startswith(f"{part}/")]
     assert np.array_equal(images, np.stack(expected))
     assert labels.tolist() == [0, 0, 0, 1, 1, 1]
@@ -168,7 +168,7 @@ def test_a_mix_that_names_judged_images_trains_on_none_of_them() -> None:
     words = lineage.class_words(1, "dog")
     drawn = {words.key: {"images": np.full((8, 2, 2, 3), 99, np.uint8), "index": np.arange(8), "label": np.int64(1)}}
     mix = Mix(0.5, 0.5, ("train/1", "val/cat/0", "test/dog/1", "train/3"), (ClassTake(words, 8, b"\xa0", 2),))
-    images, labels = sweep.training_set(mix, ["train/0", "train/1", "train/2", "train/3"], real, drawn)
+    images, labels = trainset.training_set(mix, ["train/0", "train/1", "train/2", "train/3"], real, drawn)
     assert images[:, 0, 0, 0].tolist() == [1, 3, 99, 99]
     assert labels.tolist() == [1, 1, 1, 1]
 

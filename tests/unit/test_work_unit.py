@@ -12,10 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from job.drawing import REDRAWS
 from job.errors import DataError, TemporaryError
-from job.generate import REDRAWS, Committed, read_commit, read_shard, work_unit
+from job.generate import Committed, read_commit, read_shard, work_unit
 from job.generators.fake import Fake
 from job.ground import layout, lineage, pixels
+from job.ground.cost import Meter
+from job.ground.starts import Starts
 from job.ground.store import Store
 from job.records import Failure, Origin, Sample, SampleSpec, Unit
 
@@ -24,6 +27,7 @@ RECIPE = lineage.make_recipe(generator="fake", options="{}", weights="none", tem
                              encoding="png", seed=0)
 WORDS = lineage.class_words(1, "dog")
 UNIT = Unit(WORDS.key, 1, 8, 20)
+RUN = layout.Run("dataset", "run")
 ORIGIN = Origin("fake", "", "CC0-1.0", 1, ())
 BLACK, FLAT, NAN, BLANKED = "black", "uniform", pixels.NOT_FINITE, "blanked by the safety checker"
 # how often each sample of the unit comes out bad, and how
@@ -71,8 +75,10 @@ def memory() -> Diary:
     return Diary(f"memory://{uuid.uuid4().hex}")
 
 
-def work(store: Store, painter: Painter | None = None, batch_size: int = 4) -> Committed:
-    return work_unit(store, painter or Painter(), ORIGIN, RECIPE, WORDS, UNIT, batch_size)
+def work(store: Store, painter: Painter | None = None, batch_size: int = 4, unit: Unit = UNIT) -> Committed:
+    marks = Store(f"memory://{uuid.uuid4().hex}")   # of starts and seconds, which are not what is tested here
+    return work_unit(store, painter or Painter(), ORIGIN, RECIPE, WORDS, unit, batch_size, run="run", starts=Starts(marks, RUN),
+                     meter=Meter(marks, RUN, "generate", gpus=0, cpus=1))[0]
 
 
 @pytest.mark.parametrize("place", ["memory", "folder"])
@@ -130,7 +136,7 @@ def test_the_batch_size_changes_nothing_but_the_batches(woes: dict[int, tuple[in
 
 def test_a_sample_is_the_same_in_whatever_unit_it_is_drawn() -> None:
     store = memory()
-    halves = [work_unit(store, Painter(), ORIGIN, RECIPE, WORDS, Unit(WORDS.key, 1, lo, lo + 6), 3) for lo in (8, 14)]
+    halves = [work(store, batch_size=3, unit=Unit(WORDS.key, 1, lo, lo + 6)) for lo in (8, 14)]
     rows = [row for half in halves for row in read_shard(store, half).to_pylist()]
     assert rows == read_shard(store, work(store)).to_pylist()
 

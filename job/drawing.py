@@ -1,0 +1,132 @@
+"""HOT tool. The samples of one unit, drawn in batches fixed by position; what came out bad is drawn again, then told.
+
+Nothing here knows storage or Ray. What a generator can do wrong is sorted into four: a picture that is none (redrawn with
+a derived seed, then failed), an exception (the samples that cause it alone fail, with its words), too little memory
+(the batch is halved once), and a device that is beyond repair (``Beyond``: the process has to end).
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from job.errors import JobError, SettingsError
+from job.generators import Generator
+from job.ground import lineage, pixels
+from job.records import ClassWords, Failure, Recipe, Sample, SampleSpec
+
+REDRAWS = 3        # derived seeds tried for an image that came out blank or broken
+GIVEN_UP = "ends the process that draws it, alone and repeatedly"
+Drawn = tuple[SampleSpec, "Future[bytes]"]
+
+
+class Beyond(BaseException):
+    """The process can draw no more: a device in an error that outlives the call. Only a fresh process helps."""
+
+
+class _LessMemory(Exception):
+    """The batch does not fit into the device's memory."""
+
+
+@contextmanager
+def encoder() -> Iterator[ThreadPoolExecutor]:
+    """Encodes batch k while k+1 is drawn."""
+    with ThreadPoolExecutor(1, thread_name_prefix="encode") as one:
+        yield one
+
+
+class Drawing:
+    """One unit at work: ``draw`` its ranges, ascending, then read ``made`` and ``failed``."""
+
+    def __init__(self, generator: Generator, recipe: Recipe, words: ClassWords, batch_size: int, encode: ThreadPoolExecutor) -> None:
+        self._generator, self._recipe, self._words, self._encode = generator, recipe, words, encode
+        self.batch_size = batch_size
+        self._asked = batch_size
+        self._made: dict[int, Drawn] = {}
+        self._failed: dict[int, Failure] = {}
+
+    @property
+    def made(self) -> list[Drawn]:
+        """Specs and their encoded pictures, by index."""
+        return [self._made[index] for index in sorted(self._made)]
+
+    @property
+    def failed(self) -> list[Failure]:
+        """What never became a picture, by index."""
+        return [self._failed[index] for index in sorted(self._failed)]
+
+    def give_up(self, index: int) -> None:
+        """Do not draw this one."""
+        self._failed[index] = Failure(lineage.spec(self._recipe, self._words, index), GIVEN_UP)
+
+    def draw(self, lo: int, hi: int) -> None:
+        """Draw [lo, hi). Raises ``SettingsError`` if half a batch does not fit into memory either."""
+        try:
+            self._range(lo, hi)
+        except _LessMemory:
+            half = self._asked // 2
+            if half < 1 or self.batch_size == half:
+                raise SettingsError(f"a batch of {self.batch_size} does not fit into the device's memory, nor did {self._asked}",
+                                    "lower SALTWORKS_GENERATOR__BATCH_SIZE, or the size of the images") from None
+            self.batch_size = half   # once, and the commit says so
+            self._range(lo, hi)
+
+    def _range(self, lo: int, hi: int) -> None:
+        wanted = [lineage.spec(self._recipe, self._words, index) for index in range(lo, hi) if index not in self._failed]
+        for redraw in range(1, REDRAWS + 2):
+            bad = []
+            for at in range(0, len(wanted), self.batch_size):
+                for result in self._batch(wanted[at : at + self.batch_size]):
+                    if isinstance(result, Failure):
+                        bad.append(result)
+                    else:
+                        self._made[result.spec.index] = (result.spec, self._encode.submit(
+                            pixels.encode, result.pixels_HWC, self._recipe.encoding))
+            if not bad or redraw > REDRAWS:
+                self._failed |= {one.spec.index: one for one in bad}
+                return
+            wanted = [lineage.spec(self._recipe, self._words, one.spec.index, redraw) for one in bad]
+
+    def _batch(self, specs: Sequence[SampleSpec]) -> list[Sample | Failure]:
+        """One result per spec: a picture worth keeping, or why there is none."""
+        try:
+            drawn = self._call(specs)
+        except JobError:
+            raise
+        except Exception as error:
+            _sort(error)
+            if len(specs) == 1:
+                return [Failure(specs[0], f"{type(error).__name__}: {' '.join(str(error).split())}"[:300])]
+            return [result for one in specs for result in self._batch([one])]   # whose fault was it?
+        return [self._checked(spec, result) for spec, result in zip(specs, drawn, strict=False)]
+
+    def _call(self, specs: Sequence[SampleSpec]) -> Sequence[Any]:
+        padded = [*specs, *[specs[0]] * (self.batch_size - len(specs))]   # one batch shape: same pictures, one compilation
+        drawn = self._generator.draw(padded)
+        if len(drawn) != len(padded):
+            raise ValueError(f"the generator gave {len(drawn)} results for {len(padded)} samples")
+        return drawn
+
+    def _checked(self, spec: SampleSpec, result: Any) -> Sample | Failure:
+        if isinstance(result, Failure):
+            return Failure(spec, result.reason)
+        if result.spec.id != spec.id:
+            return Failure(spec, "the generator gave the picture of another sample")
+        picture = result.pixels_HWC
+        if not isinstance(picture, np.ndarray):
+            return Failure(spec, f"{type(picture).__name__} instead of an array")
+        reason = pixels.fault(picture)
+        if not reason and picture.shape[:2] != (spec.size_px, spec.size_px):
+            reason = f"{picture.shape[1]}×{picture.shape[0]} px instead of {spec.size_px}×{spec.size_px}"
+        return Failure(spec, reason) if reason else Sample(spec, picture)
+
+
+def _sort(error: Exception) -> None:
+    """Raise ``_LessMemory`` or ``Beyond`` if that is what the exception says; PyTorch's are known by name and words."""
+    text = str(error)
+    if type(error).__name__ == "OutOfMemoryError" or "CUDA out of memory" in text:
+        raise _LessMemory from error
+    if isinstance(error, MemoryError) or "CUDA error" in text or type(error).__name__ == "AcceleratorError":
+        raise Beyond(f"{type(error).__name__}: {text}") from error

@@ -1,0 +1,83 @@
+"""HOT tool. What trials train on and are judged by: decoded once, into shared uint8 arrays in Ray's object store."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from job import plugs
+from job.generate import Committed, read_shard
+from job.ground import pixels, shards
+from job.ground.store import ReadOnlyFolder, Store
+from job.pool import Floor
+from job.real import SOURCES
+from job.records import Mix, Split
+from job.runplan import RunPlan
+
+
+def decode_real(plan: RunPlan, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """Real pixels of these rows of the split: uint8 (N, S, S, 3) and int64 labels (N,), in their order."""
+    plug = plugs.find(SOURCES, plan.source, "source")
+    source = plug(plugs.options(plug, plan.source_options, "source"), ReadOnlyFolder)
+    size = plan.schedule.size_px
+    images = [pixels.to_train(image, size) for image in source.load(rows)]
+    return np.stack(images), rows["label"].to_numpy().astype(np.int64)
+
+
+def decode_synthetic(url: str, retry_s: float, size_px: int, label: int, committed: Sequence[Committed]) -> dict[str, np.ndarray]:
+    """Synthetic pixels of one class: uint8 ``images`` (M, S, S, 3) with their ``index`` (M,), ascending."""
+    store = Store(url, retry_s)
+    images: list[np.ndarray] = []
+    index: list[int] = []
+    for one in committed:
+        shard = read_shard(store, one, ["image", "index"])
+        images.extend(pixels.to_train(image, size_px) for image in shards.images(shard))
+        index.extend(shard["index"].to_pylist())
+    empty = np.empty((0, size_px, size_px, 3), np.uint8)
+    return {"images": np.stack(images) if images else empty, "index": np.asarray(index, np.int64), "label": np.int64(label)}
+
+
+class Pixels:
+    """References to decoded arrays in Ray's object store: made once, read by every trial.
+
+    Of the synthetic images only those units are decoded that some mix takes from.
+    """
+
+    def __init__(self, plan: RunPlan, split: Split, committed: Sequence[Committed], mixes: Sequence[Mix], floor: Floor) -> None:
+        import ray
+
+        self._plan, self._split = plan, split
+        self._real = ray.remote(num_cpus=floor.pool.cpus)(decode_real)
+        task = ray.remote(num_cpus=floor.pool.cpus)(decode_synthetic)
+        ends: dict[str, int] = {}
+        for take in (take for mix in mixes for take in mix.synthetic if take.count):
+            ends[take.words.key] = max(take.hi, ends.get(take.words.key, 0))
+        taken = {key: [one for one in committed if one.unit.class_key == key and one.unit.lo < hi] for key, hi in ends.items()}
+        self.synthetic = {
+            key: task.remote(floor.store.url, floor.store.retry_s, plan.schedule.size_px, units[0].unit.label, units)
+            for key, units in taken.items()
+        }
+        self._parts: dict[str, Any] = {}
+
+    def part(self, name: str) -> Any:
+        """Reference to the pixels of one part of the split; decoded when first asked for."""
+        if name not in self._parts:
+            self._parts[name] = self._real.remote(self._plan, self._split.part(name))
+        return self._parts[name]
+
+
+def training_set(
+    mix: Mix, real_ids: Sequence[str], real: tuple[np.ndarray, np.ndarray], synthetic: dict[str, dict[str, np.ndarray]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """What a mix trains on: real images first, in the order of the split, then synthetic by class and index."""
+    taken = set(mix.real_ids)
+    rows = [row for row, name in enumerate(real_ids) if name in taken]
+    images, targets = [real[0][rows]], [real[1][rows]]
+    for take in mix.synthetic:
+        if take.count:
+            part = synthetic[take.words.key]
+            at = np.searchsorted(part["index"], take.indices())
+            images.append(part["images"][at])
+            targets.append(np.full(take.count, part["label"], np.int64))
+    return np.concatenate(images), np.concatenate(targets)
