@@ -72,7 +72,7 @@ def kind(error: BaseException) -> Kind:
         return "damage"
     if _misset(error) or isinstance(error, (*ABSENT, PermissionError)):
         return "lasting"
-    if status >= 400:
+    if status >= 400 or status == 301:   # the latter: another region, for good
         return "passing" if status in (408, 409, 425, 429) or (status >= 500 and status not in (501, 505)) else "lasting"
     if isinstance(error, OSError):
         return "lasting" if error.errno in FIRM else "passing"
