@@ -13,7 +13,7 @@ from job.errors import QualityError
 from job.ground import pixels, weights
 from job.ground.shards import SOURCE_TYPE
 from job.ground.store import Store
-from job.publish.gather import Held, Shard
+from job.publish.gather import AGAIN, Held, Shard
 from job.publish.privacy import Names
 from job.records import Split
 from job.report.model import Report
@@ -74,7 +74,7 @@ def images_kept(held: Sequence[Held]) -> None:
         full = [shard for shard in one.shards if shard.file.kept > shard.file.rows]
         if kept != inside or full:
             raise QualityError(f"{kept} images of class {one.words.name!r} were kept, and {_held(one.shards)} lie in its shards",
-                               "run the job again to mend it, then publish")
+                               AGAIN)
 
 
 def _held(shards: Sequence[Shard]) -> int:

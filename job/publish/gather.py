@@ -24,7 +24,7 @@ from job.runplan import RunPlan
 
 READERS = 16
 SHOWN = 5   # of what does not add up, named in the error
-AGAIN = "run the job again to mend it, then publish"
+AGAIN = "remove the done.json of the run and run it again to draw and decide what is missing, then publish"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,7 @@ def classes(store: Store, planned: RunPlan) -> Iterator[Held]:
         mine = sorted((unit for unit in units if unit.class_key == words.key), key=lambda unit: unit.lo)
         if mine:
             yield _held(store, planned.recipe, words, mine, index[words.key])
+            pa.default_memory_pool().release_unused()   # the next class needs about as much
 
 
 def _held(store: Store, recipe: Recipe, words: ClassWords, units: Sequence[Unit], key: str) -> Held:
@@ -90,9 +91,10 @@ def _held(store: Store, recipe: Recipe, words: ClassWords, units: Sequence[Unit]
     if data is None or not key.endswith(f"-{lineage.sha256(data)[:16]}.parquet"):
         raise QualityError(f"the decisions on class {words.name!r} are missing or changed: {key}", AGAIN)
     table = pq.read_table(io.BytesIO(data), columns=["id", "index", "state", "reason"], read_dictionary=["state", "reason"])
-    order = np.argsort(table["index"].to_numpy(), kind="stable")
-    table = table.take(pa.array(order))
     index = table["index"].to_numpy()
+    if (np.diff(index) < 0).any():   # they are written in order
+        table = table.take(pa.array(np.argsort(index, kind="stable")))
+        index = table["index"].to_numpy()
     wrong: list[str] = []
     hi = max(unit.hi for unit in units)
     kept, shards, inside = np.zeros(hi, dtype=bool), [], 0

@@ -2,12 +2,12 @@
 
 ``mix.parquet``, columns: ``kind`` (real or synthetic), ``id``, ``label`` (name of the class), ``class_key``, ``digest``
 (of a real image's pixels), and where a synthetic image lies: ``shard`` (key below the root), ``row`` in it, and
-``index`` among its class's samples. Real images come first, then one row group per class by ascending index. Real
-images are never copied: with privacy not even their names are, and the digest stands for the id.
+``index`` among its class's samples. Real images come first, then class by class, by ascending index. Real images are
+never copied: with privacy not even their names are, and the digest stands for the id.
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,7 @@ from job.publish.gather import Held, Shard
 from job.records import ClassTake, Mix, Split
 from job.runplan import RunPlan
 
-ROWS = 1 << 17   # of a row group, at most
+ROWS = 1 << 14   # of a row group, about
 SCHEMA = pa.schema([
     ("kind", pa.string()), ("id", pa.string()), ("label", pa.string()), ("class_key", pa.string()), ("digest", pa.string()),
     ("shard", pa.string()), ("row", pa.int32()), ("index", pa.int64()),
@@ -41,23 +41,27 @@ def mix_bytes(planned: RunPlan, split: Split, mix: Mix, held: Sequence[Held], pr
         writer.write_table(_real(planned, split, mix, privacy))
         shards = {one.words.key: one.shards for one in held}
         for take in mix.synthetic:
-            batches = _synthetic(planned.recipe.id, take, shards[take.words.key])
-            writer.write_table(pa.Table.from_batches(batches, SCHEMA), row_group_size=ROWS)
+            group: list[pa.RecordBatch] = []
+            for batch in _synthetic(planned.recipe.id, take, shards[take.words.key]):
+                group.append(batch)
+                if sum(map(len, group)) >= ROWS:
+                    writer.write_table(pa.Table.from_batches(group, SCHEMA))
+                    group = []
+            writer.write_table(pa.Table.from_batches(group, SCHEMA))
     return sink.getvalue()
 
 
-def _synthetic(recipe: str, take: ClassTake, shards: Sequence[Shard]) -> list[pa.RecordBatch]:
+def _synthetic(recipe: str, take: ClassTake, shards: Sequence[Shard]) -> Iterator[pa.RecordBatch]:
     """What the mix takes of one class, a batch per shard."""
-    indices, words, batches = take.indices(), take.words, []
+    indices, words = take.indices(), take.words
     for shard in shards:
-        mine = indices[(indices >= shard.unit.lo) & (indices < shard.unit.hi)]
+        mine = indices[slice(*np.searchsorted(indices, [shard.unit.lo, shard.unit.hi]))]
         n = len(mine)
-        batches.append(pa.record_batch([
+        yield pa.record_batch([
             pa.repeat("synthetic", n), pa.array([lineage.sample_id(recipe, words.key, int(one)) for one in mine], pa.string()),
             pa.repeat(words.name, n), pa.repeat(words.key, n), pa.nulls(n, pa.string()), pa.repeat(shard.file.key, n),
             pa.array(shard.row_of(mine).astype(np.int32)), pa.array(mine.astype(np.int64)),
-        ], schema=SCHEMA))
-    return batches
+        ], schema=SCHEMA)
 
 
 def _real(planned: RunPlan, split: Split, mix: Mix, privacy: bool) -> pa.Table:

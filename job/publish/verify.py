@@ -65,7 +65,8 @@ def verify(store: Store, dataset: str, number: int) -> Verified:
         for one in [*version.of("mix"), *version.of("split"), *version.of("report")]:
             data, wrong = _read(store, one)
             problems += wrong
-            tables[one.kind] = None if data is None or one.kind == "report" else pq.read_table(io.BytesIO(data))
+            tables[one.kind] = None if data is None or one.kind == "report" else pq.read_table(
+                io.BytesIO(data), read_dictionary=["kind", "label", "class_key", "shard"] if one.kind == "mix" else None)
         problems += _real_problems(tables.get("mix"), tables.get("split"), version)
         for words in version.classes:
             wanted: Mapping[str, _Wanted] = {}

@@ -27,8 +27,9 @@ from job.publish.model import (
     encoded,
     files_digest,
 )
-from job.records import CostLine, Mix, Split
+from job.records import Mix, Split
 from job.report.model import Report
+from job.results import CostLine
 from job.runplan import PublishPolicy, RunPlan
 
 
