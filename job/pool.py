@@ -9,6 +9,7 @@ import faulthandler
 import json
 import logging
 import os
+import socket
 import sys
 import uuid
 from collections.abc import Iterator, Sequence
@@ -76,7 +77,7 @@ class UnitWorker:
             self._bound_loads(marks)
             with self.meter.spending("load"), _deadline(place.deadline_s):
                 self.load(*args)
-            self.store.create(self.run.start(marks, f"loaded-{self.meter.process}"), b"{}")
+            self.store.create(self.run.start(marks, f"loaded-{self.meter.process}"), _who())
         except JobError as error:   # a raising constructor would be restarted without end
             self.error = error
         except Exception as error:
@@ -121,7 +122,7 @@ class UnitWorker:
         if not loaded and len(there) >= LOADS + self.place.pool.workers:
             raise DataError(f"{len(there)} processes died while they loaded the {self.place.room} room's models, and none ever finished",
                             "likely memory: give the workers more, fewer of them, or look at the last lines of their logs")
-        self.store.create(self.run.start(marks, f"begun-{self.meter.process}"), b"{}")
+        self.store.create(self.run.start(marks, f"begun-{self.meter.process}"), _who())
 
 
 class _deadline:
@@ -191,6 +192,11 @@ def _rows(
                         "likely memory: give the workers more, or look at the last lines of their logs") from error
     except ray.exceptions.RayError as error:
         raise TemporaryError(f"the pool of {worker.__name__} broke: {_last_line(error)}", "run again to resume") from error
+
+
+def _who() -> bytes:
+    """Which process left a mark, for whoever looks for its logs."""
+    return json.dumps({"host": socket.gethostname(), "pid": os.getpid()}).encode()
 
 
 def _last_line(error: BaseException) -> str:

@@ -6,9 +6,10 @@ errs on request, so that redraws, failures and filters have something to do.
 """
 
 import colorsys
+import os
 import time
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -34,6 +35,17 @@ class Fake:
         blank_share: Annotated[
             float, Field(ge=0, le=1, description="share of draws that fail as blank; a redraw may succeed")
         ] = 0.0
+        bad_share: Annotated[
+            float, Field(ge=0, le=1, description="share of draws that give no usable picture, each kind of damage in turn")
+        ] = 0.0
+        ends_process: Annotated[
+            tuple[int, ...], Field(description="indices whose drawing ends the process at once, as a crash in native code does")
+        ] = ()
+        hangs: Annotated[tuple[int, ...], Field(description="indices whose drawing never returns")] = ()
+        load: Annotated[
+            Literal["", "raises", "ends process"],
+            Field(description="how loading goes wrong; empty: it does not", json_schema_extra={"identity": False}),
+        ] = ""
         seconds_per_image: Annotated[
             float,
             Field(ge=0, le=60, description="seconds to wait for each image", json_schema_extra={"identity": False}),
@@ -51,6 +63,10 @@ class Fake:
     def load(self, folder: str, digest: str, device: str) -> Origin:
         """Nothing to load: there are no weights, so there is no ancestry."""
         del folder, digest, device
+        if self.options.load == "raises":
+            raise RuntimeError("asked to fail while loading")
+        if self.options.load == "ends process":
+            os._exit(1)
         return Origin(model="fake", revision="", licence="CC0-1.0", depth=1, ancestry=())
 
     def draw(self, specs: Sequence[SampleSpec]) -> list[Sample | Failure]:
@@ -61,13 +77,37 @@ class Fake:
     def _one(self, spec: SampleSpec) -> Sample | Failure:
         rng = np.random.default_rng(spec.seed)
         blank, wrong, which = rng.random(3)   # first and always, so that no option moves what follows
+        if spec.index in self.options.ends_process:
+            os._exit(1)
+        while spec.index in self.options.hangs:
+            time.sleep(3600)
         if blank < self.options.blank_share:
             return Failure(spec, "blank")
+        if blank > 1 - self.options.bad_share:
+            return self._bad(spec)
         label = spec.words.label
         if wrong < self.options.wrong_label_share:
             # The number of classes is unknown here; a smaller label surely exists, and 1 wherever 0 has company.
             label = int(which * label) if label else 1
         return Sample(spec, stripes(label, spec.size_px, self.options.noise, rng))
+
+
+    def _bad(self, spec: SampleSpec) -> Sample | Failure:
+        """One of the things that real models hand over instead of a picture; raises where they do."""
+        shape = (spec.size_px, spec.size_px, 3)
+        kind = spec.seed % 9
+        if kind == 8:
+            raise RuntimeError("the sampler did not converge")
+        return (
+            Sample(spec, np.zeros(shape, np.uint8)),                               # black, as a safety checker blanks it
+            Sample(spec, np.full(shape, 200, np.uint8)),                           # uniform
+            Sample(spec, np.full(shape, np.nan, np.float32)),                      # fp16 overflow
+            Sample(spec, np.full(shape, 0.5, np.float64)),                         # never scaled to bytes
+            Sample(spec, np.zeros((spec.size_px, spec.size_px), np.uint8)),        # no channels
+            Sample(spec, stripes(0, spec.size_px // 2, 0.2, np.random.default_rng(0))),   # another size
+            Sample(spec, None),   # type: ignore[arg-type]                         # nothing at all
+            Failure(spec, "blanked by the safety checker"),
+        )[kind]
 
 
 def stripes(label: int, size_px: int, noise: float, rng: np.random.Generator) -> np.ndarray:
