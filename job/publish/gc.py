@@ -76,7 +76,7 @@ def _mark(store: Store, dataset: str, grace_s: float) -> Iterator[list[Garbage]]
 def _live_units(there: Inventory, dataset: str, grace_s: float) -> set[Named]:
     live = set(there.published)
     for run in there.runs:
-        if run.done_age_s is None or run.done_age_s <= grace_s or run.dataset != dataset:
+        if run.done_age_s is None or run.done_age_s < grace_s or run.dataset != dataset:
             live |= {(run.recipe, unit) for unit in run.units}
     return live
 
@@ -145,7 +145,7 @@ def _of_run(record: Callable[[str], Any], run: Run, kind: str, key: str) -> str:
 
 
 def _old(there: Inventory, thing: Thing, grace_s: float) -> bool:
-    return thing.age_s > grace_s and thing.key not in there.named
+    return thing.age_s >= grace_s and thing.key not in there.named
 
 
 def _garbage(thing: Thing, reason: str) -> Garbage:

@@ -93,6 +93,11 @@ def rollback(store: Store, dataset: str, number: int) -> Pointer:
     raise TemporaryError(f"{layout.moves(dataset)} is moved by others all the time", "run again")
 
 
+def reached(store: Store, dataset: str) -> int:
+    """The latest version that was ever pointed to, whether it is still there or not; 0 without any."""
+    return max((one.version for one in _moves(store, dataset)), default=0)
+
+
 def _record(store: Store, version: Version, kind: Literal["publish", "rollback"], moves: list[Move]) -> bool:
     """The next record, then the pointer. False if somebody else recorded a move meanwhile."""
     before = moves[-1].version if moves else None

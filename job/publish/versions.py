@@ -90,12 +90,16 @@ def _draft(
 
 
 def _create(store: Store, draft: Version) -> Version:
-    """Take the next number. One that is taken by this very run, by another process or before a crash, is ours."""
+    """Take the next number. One that is taken by this very run, by another process or before a crash, is ours.
+
+    A number that was pointed to is not given again, even if its version was removed since.
+    """
     while True:
         found, last = records.own(store, draft.dataset, draft.run)
         if found:
             return found
-        version = draft.model_copy(update={"number": last + 1, "parent": last or None})
+        number = max(last, pointer.reached(store, draft.dataset)) + 1
+        version = draft.model_copy(update={"number": number, "parent": last or None})
         if store.create(layout.version(draft.dataset, version.number), encoded(version)):
             return version
 
