@@ -12,7 +12,7 @@ from job.publish.verify import verify
 from tests.unit.made_run import make_run
 from tests.unit.publishing import contents, memory, publish_it
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.contract
 
 
 def test_versions_live_on_s3_as_they_do_in_memory(bucket: str, tmp_path: Path) -> None:
