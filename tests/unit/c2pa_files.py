@@ -42,8 +42,10 @@ def store(*assertions: bytes, padding: int = 0) -> bytes:
     return superbox(b"c2pa", "c2pa", *manifests)
 
 
-def picture_with(manifests: bytes, format: str, pixels_HWC: np.ndarray, segment: int = 60_000) -> bytes:
-    """The file with the store where the format keeps it; a JPEG segment holds ``segment`` bytes of it."""
+def picture_with(
+    manifests: bytes, format: str, pixels_HWC: np.ndarray, segment: int = 60_000, backwards: bool = False
+) -> bytes:
+    """The file with the store where the format keeps it; a JPEG segment holds ``segment`` bytes of it, the last first if ``backwards``."""
     out = io.BytesIO()
     Image.fromarray(pixels_HWC).save(out, format)
     data = out.getvalue()
@@ -56,4 +58,6 @@ def picture_with(manifests: bytes, format: str, pixels_HWC: np.ndarray, segment:
     header, body = manifests[:8], manifests[8:]
     pieces = [body[at : at + segment] for at in range(0, len(body), segment)]
     packets = [b"JP" + struct.pack(">HI", 1, number) + header + piece for number, piece in enumerate(pieces, 1)]
+    if backwards:
+        packets.reverse()
     return data[:2] + b"".join(b"\xff\xeb" + struct.pack(">H", 2 + len(one)) + one for one in packets) + data[2:]

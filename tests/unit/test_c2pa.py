@@ -39,11 +39,11 @@ def test_the_source_type_of_the_manifests_tells(format: str, manifests: bytes, g
     assert pixels.is_marked(data) == generated
 
 
-@given(st.integers(10, 3000), st.integers(0, 5000))
-def test_a_manifest_that_is_cut_into_segments_is_put_together_again(segment: int, padding: int) -> None:
+@given(st.integers(10, 3000), st.integers(0, 5000), st.booleans())
+def test_a_manifest_that_is_cut_into_segments_is_put_together_again(segment: int, padding: int, backwards: bool) -> None:
     image = picture(2)
-    assert c2pa.is_generated(picture_with(store(DRAWN, padding=padding), "JPEG", image, segment))
-    assert not c2pa.is_generated(picture_with(store(PHOTO, padding=padding), "JPEG", image, segment))
+    assert c2pa.is_generated(picture_with(store(DRAWN, padding=padding), "JPEG", image, segment, backwards))
+    assert not c2pa.is_generated(picture_with(store(PHOTO, padding=padding), "JPEG", image, segment, backwards))
 
 
 def test_words_about_the_mark_in_pixels_or_behind_the_picture_are_no_mark() -> None:

@@ -218,3 +218,22 @@ def test_a_sample_that_was_drawn_after_the_index_was_made_is_found_too() -> None
     splitting.check_generated(index, split, {"dother"}, False)
     with pytest.raises(DataError, match="real-5 in test"):
         splitting.check_generated(index, split, {"d1-test"}, True)
+
+
+@pytest.mark.parametrize("plain", [1, 2, 5])
+def test_no_generated_image_is_lent_to_a_part_that_lacks_its_class(plain: int) -> None:
+    cats = [(0, number, "") for number in range(40)]
+    dogs = [(1, f"dog-{number}", "", "", f"dog-{number}", 0, "" if number < plain else "marked") for number in range(plain + 6)]
+    if plain < 2:
+        with pytest.raises(DataError, match="class 'dog' has no image in"):
+            splitting.split(index_of([*cats, *dogs]), SplitGroup())
+        return
+    parts = split_parts(index_of([*cats, *dogs]))
+    assert {parts[f"dog-{number}"] for number in range(plain, plain + 6)} == {"train"}
+    assert {parts[f"dog-{number}"] for number in range(plain)} >= {"val", "test"}
+
+
+def test_images_that_are_set_aside_publish_nothing_for_the_others() -> None:
+    rows = [(label, f"{label}-{number}", "") for label in (0, 1) for number in range(30)]
+    before, after = split_parts(index_of(rows)), split_parts(index_of([(*rows[0], "aside"), *rows[1:]]))
+    assert after == before | {"real-0": "aside"}
