@@ -1,6 +1,7 @@
 """A place that bytes lie at: which URLs are taken, how it is opened, and how trouble there is waited out and told."""
 
 import re
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -14,6 +15,7 @@ SCHEMES = ("file", "s3", "gs", "gcs", "abfs", "az", "memory")
 BUCKETS = ("s3", "gs", "gcs", "abfs", "az")
 PART_BYTES = 50 * 2**20   # an object of two parts or more is uploaded in parts
 T = TypeVar("T")
+_OPENING = threading.Lock()   # many threads share a store, and one client is enough
 
 
 class Place:
@@ -61,41 +63,53 @@ class Place:
 
     def _opened(self) -> tuple[Any, str]:
         """The file system, and the path of the root in it. Raises ``SettingsError`` if the environment does not let it be built."""
-        if self._open is None:
-            options = objects.OPTIONS if self.scheme == "s3" else {"use_listings_cache": False} if self.scheme in ("file", *BUCKETS) else {}
-            try:
-                fs, path = fsspec.core.url_to_fs(self.url, **options, **({"skip_instance_cache": True} if self._renewed else {}))
-                if self.scheme == "s3":
-                    objects.connect(fs)
-            except ImportError as error:
-                raise SettingsError(f"cannot open {self.shown}: {error}", "install the package that it names") from None
-            except Exception as error:
-                if retry.kind(error) in ("passing", "credentials"):
-                    raise
-                raise SettingsError(f"cannot open {self.shown}: {self._told(error)}",
-                                    "correct the URL, or the environment's storage settings (endpoint, region, profile)") from None
-            self._open = (fs, path.rstrip("/"))
-        return self._open
+        with _OPENING:
+            if self._open is None:
+                self._open = self._build()
+            return self._open
 
-    def _renew(self) -> None:
-        """Throw the client away: the next one asks the chain of providers for fresh credentials."""
-        self._open, self._renewed = None, True
+    def _build(self) -> tuple[Any, str]:
+        options = objects.OPTIONS if self.scheme == "s3" else {"use_listings_cache": False} if self.scheme in ("file", *BUCKETS) else {}
+        try:
+            fs, path = fsspec.core.url_to_fs(self.url, **options, **({"skip_instance_cache": True} if self._renewed else {}))
+            if self.scheme == "s3":
+                objects.connect(fs)
+        except ImportError as error:
+            raise SettingsError(f"cannot open {self.shown}: {error}", "install the package that it names") from None
+        except Exception as error:
+            if retry.kind(error) in ("passing", "credentials"):
+                raise
+            raise SettingsError(f"cannot open {self.shown}: {self._told(error)}",
+                                "correct the URL, or the environment's storage settings (endpoint, region, profile)") from None
+        return fs, path.rstrip("/")
+
+    def _renew(self, failed: tuple[Any, str] | None) -> None:
+        """Throw a client away: the next one asks the chain of providers for fresh credentials. Not if another thread just did."""
+        with _OPENING:
+            if self._open is failed:
+                self._open, self._renewed = None, True
 
     def _told(self, error: BaseException) -> str:
         """What the error says, in one line, without secrets."""
         number = isinstance(error, OSError) and error.strerror and not error.filename   # an errno that only stands for the store's code
         text = " ".join(str(error.strerror if number else error).split())
-        for secret in objects.secrets(self._open[0]) if self._open else ():
+        current = self._open
+        for secret in objects.secrets(current[0]) if current else ():
             text = text.replace(secret, "***")
         return redact(re.sub(r"(?i)(signature|security-token)(\W+)[\w+/=%-]{8,}", r"\1\2***", text))
 
     def _persist(self, action: Callable[[], T], key: str) -> T:
+        used: tuple[Any, str] | None = None
+
         def asked() -> T:
+            nonlocal used
             try:
+                used = self._opened()
                 return action()
             except OSError as error:   # of a local file, such as a token: no answer of the store, least of all that an object is absent
                 if self.scheme == "s3" and error.filename:
                     raise retry.CredentialsFileError(f"{error.strerror}: {error.filename}") from None
                 raise
 
-        return retry.persist(asked, redact(f"{self.url}/{key}"), self.retry_s, self.patient_s, renew=self._renew, told=self._told)
+        return retry.persist(asked, redact(f"{self.url}/{key}"), self.retry_s, self.patient_s,
+                             renew=lambda: self._renew(used), told=self._told)

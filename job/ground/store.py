@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from job.errors import ConflictError, DataError, TemporaryError, redact
+from job.errors import ConflictError, DataError, JobError, TemporaryError, redact
 from job.ground import files, objects
 from job.ground.place import BUCKETS, SCHEMES, Place
 
@@ -94,8 +94,8 @@ class Store(Place):
             if there is None:
                 raise self._blocked(key) from None
             return there == data
-        except TemporaryError:   # the budget is spent, but an object that is there can still be told
-            there = type(self)(self.url, 0).get(key) if self.scheme in BUCKETS else None
+        except TemporaryError:   # the budget is spent, but what is there by now can still be told
+            there = self._glance(key)
             if there is None:
                 raise
             return there == data
@@ -190,6 +190,13 @@ class Store(Place):
                 if not self._fs.exists(path) or files.stamp(self._fs.cat_file(path)) != stamp:
                     raise FileExistsError(path)
                 self._fs.pipe_file(path, data)
+
+    def _glance(self, key: str) -> bytes | None:
+        """What is there, asked once; None for nothing, and for an answer that does not come."""
+        try:
+            return Store(self.url, 0).get(key) if self.scheme in BUCKETS else None
+        except JobError:
+            return None
 
     def _blocked(self, key: str) -> ConflictError:
         return ConflictError(f"{self.shown}/{key}: a folder or file of that name is in the way", "remove it, or use another root")

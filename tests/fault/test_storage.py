@@ -8,7 +8,7 @@ from tests.fault.storage_laws import check_ended_and_repeatable, check_survived
 
 pytestmark = pytest.mark.fault
 ONCE = ["500", "503", "slow", "drop", "409", "500 after", "503 after", "drop after", "409 after", "truncate", "expired", "invalid"]
-STORM = ["500", "slow", "drop", "409", "500 after", "drop after", "truncate", "expired"]
+STORM = ["500", "slow", "drop", "409", "500 after", "drop after", "truncate"]
 
 
 @pytest.mark.parametrize(("what", "times"), [*((what, 1) for what in ONCE), *((what, 4) for what in STORM)])

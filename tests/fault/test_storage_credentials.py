@@ -31,7 +31,7 @@ class Talkative(Store):
 class Stubborn(Store):
     """Never throws its client away."""
 
-    def _renew(self) -> None:
+    def _renew(self, failed: object) -> None:
         pass
 
 
@@ -76,6 +76,18 @@ def test_an_expired_key_is_replaced_by_the_one_that_lies_there_now(faulty: Fault
         check_renewed(Stubborn, faulty, key_file, what)
 
 
+def test_many_threads_whose_key_expired_build_one_new_client(faulty: Faulty, key_file: Path) -> None:
+    store = Store(faulty.url, 30)
+    for number in range(16):
+        store.create(f"{number}", b"%d" % number)
+    first = store._opened()
+    write_key(key_file, NEW_KEY)
+    with faulty.proxy.breaking(Fault("expired", signed_by=OLD_KEY, times=FOREVER)), ThreadPoolExecutor(16) as readers:
+        clients = [id(client) for _, client in readers.map(lambda number: (store.read(f"{number}"), store._opened()), range(16))]
+    assert len(set(clients)) == 1
+    assert store._opened() is not first
+
+
 def test_a_rotation_that_is_late_is_waited_for(faulty: Faulty, key_file: Path) -> None:
     store = Store(faulty.url, 30)
     store.create("1", b"1")
@@ -111,7 +123,7 @@ def test_no_secret_is_told_whatever_fails(
 ) -> None:
     told: list[str] = []
     with caplog.at_level(logging.DEBUG, "saltworks"), faulty.proxy.breaking(Fault(what, times=FOREVER)):
-        with ThreadPoolExecutor(8) as acts:
+        with ThreadPoolExecutor(len(ACTS)) as acts:
             work = [acts.submit(act.call, Talkative(faulty.url, 0.5), "some/key") for act in ACTS.values()]
         told += [text for one in work if (error := one.exception()) for text in everything_told(error)]
     told += [record.getMessage() for record in caplog.records if record.name.startswith("saltworks")]
