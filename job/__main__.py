@@ -1,10 +1,6 @@
-"""The verbs. Turns a ``JobError`` into an exit code and one readable line.
+"""The verbs. Turns a ``JobError`` into an exit code and one readable line."""
 
-    python -m job plan      print what a run would do, and write nothing
-    python -m job run       all of it, or what is left of it
-    python -m job report    decide and report again from stored measurements: no GPU, no Ray
-"""
-
+import os
 import signal
 import sys
 import tempfile
@@ -14,15 +10,12 @@ from collections.abc import Sequence
 
 from job.errors import JobError, SettingsError, TemporaryError, redact
 
-VERBS = ("plan", "run", "report")
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("-h", "--help"):
-        print(__doc__)
-        print("Every setting is a flag too: SALTWORKS_SWEEP__SEEDS=3 is --sweep.seeds 3. The table stands in README.md.")
+        print(_help())
         return 0 if given else SettingsError.exit_code
     signal.signal(signal.SIGTERM, signal.default_int_handler)   # an evicted pod ends as Ctrl-C does: 75, and resumes
     try:
@@ -41,33 +34,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return JobError.exit_code
 
 
+def _help() -> str:
+    from job.verbs import VERBS
+
+    verbs = "\n".join(f"    python -m job {name:<10}{what}" for name, (_, what) in VERBS.items())
+    return (f"{verbs}\n\nEvery setting is a flag too: SALTWORKS_SWEEP__SEEDS=3 is --sweep.seeds 3. "
+            "The table stands in README.md; run --help lists them.")
+
+
 def _verb(verb: str, flags: Sequence[str]) -> int:
+    from job.verbs import NUMBERED, VERBS
+
     if verb not in VERBS:
         raise SettingsError(f"unknown verb {verb!r}", f"use one of {', '.join(VERBS)}")
     from job import settings
 
+    if verb in NUMBERED and flags and flags[0].isdigit():
+        flags = ["--publish.version", *flags]
     chosen = settings.load(flags)
     if not sys.warnoptions:
         warnings.simplefilter("ignore")   # of libraries; ours are in the report
     from job.ground.events import Events
 
-    events = Events(chosen.progress)
-    if verb == "plan":
-        from job import admit, plan, preview
-
-        store, plugs = admit.open_store(chosen), plan.choose_plugs(chosen)
-        planned, _ = admit.known(store, chosen, plugs) or admit.draft(store, chosen, plugs)[:2]
-        gen, arms = chosen.generator, chosen.sweep
-        print(preview.text(store, planned, drawer=(gen.cpus_per_actor, gen.gpus_per_actor),
-                           trainer=(arms.cpus_per_trial, arms.gpus_per_trial)))
-        return 0
-    from job import run
-    from job.report.words import summary_lines
-
-    made, where = (run.run if verb == "run" else run.redo_report)(chosen, events)
-    print(summary_lines(made, where))
+    print(VERBS[verb][0](chosen, Events(chosen.progress)))
     return 0
 
 
+def entry() -> None:
+    """Run one verb and end with its code, whatever Ray or a thread that still waits for it makes of an orderly end."""
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if code:
+        os._exit(code)   # Ray's processes end with their driver
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()

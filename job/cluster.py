@@ -38,7 +38,9 @@ def cluster(settings: Settings) -> Iterator[dict[str, Pool]]:
             "generate": _pool(gen.actors, gen.cpus_per_actor, gen.gpus_per_actor, have, bool(address), ("generator", "_per_actor")),
             "sweep": _pool(arms.parallel_trials, arms.cpus_per_trial, arms.gpus_per_trial, have, bool(address), ("sweep", "_per_trial")),
         }
-    finally:
+    except BaseException:
+        raise   # told first; Ray ends with the process, and if it ended here it might take the process along
+    else:
         if ours:
             ray.shutdown()
 

@@ -17,7 +17,7 @@ from job.ground.events import Events
 from job.ground.stop import Stop
 from job.ground.store import Store
 from job.pool import Floor
-from job.publish import versions
+from job.publish import card, croissant, gate, versions
 from job.publish.model import Version
 from job.records import Mix, Split, Tally, Unit
 from job.report.assemble import Found
@@ -148,7 +148,7 @@ class River:
                 mixing.few_seeds(len(self.plan.confirm_seeds)),
                 *flags.values(),
             ) if text]
-            made = report.write(self.store, found, warnings, flags, self.ledger)
+            made = report.write(self.store, found, warnings, flags, self.ledger, gate.private if self.privacy else None)
             floor.advance()
         self.store.create(self.keys.done(), lineage.canonical({"report": self.keys.report("report.json")}).encode())
         return made
@@ -227,15 +227,29 @@ def publish_run(store: Store, settings: Settings, events: Events, planned: RunPl
     policy = PublishPolicy(chosen.move_latest, chosen.licences, settings.privacy)
     spent = cost.Ledger(store, layout.Run(planned.dataset, planned.run)).total(planned.price)
     version, latest = versions.publish(store, planned, split, made, spent, policy, settings.image_digest, settings.code_digest)
+    card.write(store, version)
+    croissant.write(store, version)
     events.event("published", version=version.number, latest=latest)
     return version
 
 
-def redo_report(settings: Settings, events: Events) -> tuple[Report, str]:
-    """Decide and report again from stored measurements: no GPU, no Ray. Raises ``DataError`` if any is missing."""
+def publish_again(settings: Settings, events: Events) -> Version:
+    """Publish the finished run of these settings, or find its version. Raises ``DataError`` if it is not finished."""
+    store, planned, split = _finished(settings)
+    made = report.read(store, planned) or River(store, planned, split, events, NO_POOLS, privacy=settings.privacy).walk()
+    return publish_run(store, settings, events, planned, split, made)
+
+
+def _finished(settings: Settings) -> tuple[Store, RunPlan, Split]:
     store, chosen = admit.open_store(settings), plan.choose_plugs(settings)
     planned, split = admit.known(store, settings, chosen) or admit.draft(store, settings, chosen)[:2]
-    keys = layout.Run(planned.dataset, planned.run)
-    if not store.get(keys.done()):
+    if not store.get(layout.Run(planned.dataset, planned.run).done()):
         raise DataError(f"run {planned.run} is not finished", "finish it with: python -m job run")
-    return River(store, planned, split, events, NO_POOLS).walk(), f"{store.shown}/{keys.report('')}"
+    return store, planned, split
+
+
+def redo_report(settings: Settings, events: Events) -> tuple[Report, str]:
+    """Decide and report again from stored measurements: no GPU, no Ray. Raises ``DataError`` if any is missing."""
+    store, planned, split = _finished(settings)
+    where = f"{store.shown}/{layout.Run(planned.dataset, planned.run).report('')}"
+    return River(store, planned, split, events, NO_POOLS, privacy=settings.privacy).walk(), where

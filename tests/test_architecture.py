@@ -19,10 +19,10 @@ LEVELS = (   # an import may stay on its level or go down, never up
         "pool", "hopeless", "drawing", "fitting", "generate", "decisions", "trainset", "measure", "sweep", "report", "publish",
         "admit", "cluster", "preview", "doctor", "settings_table",
     },
-    {"run", "demo"},
+    {"run", "demo", "verbs"},
     {"__main__"},
 )
-ROOMS = ("generate", "measure", "filtering", "mixing", "sweep", "report")   # left to right
+ROOMS = ("generate", "measure", "filtering", "mixing", "sweep", "report", "publish")   # left to right
 COLD = {"plan", "splitting", "near_duplicates", "filtering", "mixing", "statistics"}
 HOT = {"cluster", "drawing", "generate", "measure", "sweep", "trainset", "pool", "fitting"}
 BLIND = COLD - {"plan", "splitting"} | HOT - {"cluster"} | {"decisions", "publish", "report"}   # they take parts of the plan

@@ -84,7 +84,8 @@ def _held(shards: Sequence[Shard]) -> int:
 def private(report: Report) -> Report:
     """The report without what names real files by its nature: refused files, and where the real images lie."""
     settings = {name: value for name, value in report.settings.items() if name != "source_options"}
-    return report.model_copy(update={"refused": [], "settings": settings})
+    warnings = [text.replace(f": {one}", "") for text in report.warnings for one in report.refused[:1] or [""]]
+    return report.model_copy(update={"refused": [], "settings": settings, "warnings": warnings})
 
 
 def nothing_named(split: Split, report: Report, held: Sequence[Held]) -> None:

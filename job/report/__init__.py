@@ -4,7 +4,7 @@ Everything in it is computed from stored measurements, so it can be made again a
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pydantic import ValidationError
 
@@ -23,11 +23,18 @@ from job.runplan import RunPlan
 __all__ = ["Found", "read", "write"]
 
 
-def write(store: Store, found: Found, warnings: Sequence[str], flags: Mapping[str, str], ledger: Ledger) -> Report:
-    """Assemble and store all three. They can be made again, so they replace what was there."""
+def write(
+    store: Store, found: Found, warnings: Sequence[str], flags: Mapping[str, str], ledger: Ledger,
+    censor: Callable[[Report], Report] | None = None,
+) -> Report:
+    """Assemble and store all three. They can be made again, so they replace what was there.
+
+    ``censor`` takes out of the report what may not be told.
+    """
     keys = layout.Run(found.plan.dataset, found.plan.run)
     refused = [Refusal(*one) for one in json.loads(store.get(keys.refused()) or b"[]")]
     made = assemble(found, warnings, flags, _spent(found, ledger), refused)
+    made = censor(made) if censor else made
     figure = mixing_sweep(made)
     page = render(made, figure, gallery(store, found))
     store.replace(keys.report("mixing_sweep.png"), figure)

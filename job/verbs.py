@@ -1,0 +1,113 @@
+"""EDGE. What each verb does, in a few lines: settings in, rooms called, the result as text for a person."""
+
+from collections.abc import Callable, Mapping
+
+from job import admit, doctor, plan, preview, run
+from job.errors import DataError
+from job.ground.events import Events
+from job.ground.store import Store
+from job.publish import export, gc, pointer, records, verify
+from job.publish.model import Version
+from job.report.words import summary_lines
+from job.settings import Settings, env_name
+
+Verb = Callable[[Settings, Events], str]
+
+
+def _plan(settings: Settings, events: Events) -> str:
+    del events
+    store, plugs = admit.open_store(settings), plan.choose_plugs(settings)
+    planned, _ = admit.known(store, settings, plugs) or admit.draft(store, settings, plugs)[:2]
+    gen, arms = settings.generator, settings.sweep
+    return preview.text(store, planned, drawer=(gen.cpus_per_actor, gen.gpus_per_actor), trainer=(arms.cpus_per_trial, arms.gpus_per_trial))
+
+
+def _run(settings: Settings, events: Events) -> str:
+    return summary_lines(*run.run(settings, events))
+
+
+def _report(settings: Settings, events: Events) -> str:
+    return summary_lines(*run.redo_report(settings, events))
+
+
+def _publish(settings: Settings, events: Events) -> str:
+    return told(run.publish_again(settings, events))
+
+
+def _verify(settings: Settings, events: Events) -> str:
+    del events
+    store = admit.open_store(settings)
+    found = verify.verify(store, settings.dataset, _number(store, settings))
+    print("\n".join(found.problems)) if found.problems else None
+    found.check()
+    return f"version {found.version} is whole: {found.files} files, {found.rows} rows, {found.bytes} bytes hashed again"
+
+
+def _rollback(settings: Settings, events: Events) -> str:
+    del events
+    if settings.publish.version is None:
+        raise DataError("a rollback needs the version to go back to", "write: python -m job rollback NUMBER")
+    now = pointer.rollback(admit.open_store(settings), settings.dataset, settings.publish.version)
+    return f"latest is version {now.version} of run {now.run} ({now.verdict}); recorded as move {now.move}"
+
+
+def _gc(settings: Settings, events: Events) -> str:
+    del events
+    chosen = settings.publish
+    found = gc.gc(admit.open_store(settings), settings.dataset, chosen.gc_grace_s, chosen.confirm)
+    lines = [f"{one.bytes:>12} B  {one.age_s / 86400:6.1f} days  {one.key}  ({one.reason})" for one in found]
+    total = f"{len(found)} objects, {sum(one.bytes for one in found)} bytes"
+    end = f"removed {total}" if chosen.confirm else f"would remove {total}; nothing was touched: add --publish.confirm true to remove them"
+    return "\n".join([*lines, end])
+
+
+def _export(settings: Settings, events: Events) -> str:
+    store, chosen = admit.open_store(settings), settings.publish
+    version = records.read(store, settings.dataset, _number(store, settings))
+    to = Store(chosen.export_to or f"{settings.root.rstrip('/')}/{settings.dataset}/exports", settings.storage.retry_s)
+    total = version.mix.n_synthetic if chosen.export_what == "mix" else version.counts.kept
+    with events.room("export", total, "images") as advance:
+        done = export.export(store, version, to=to, kind=chosen.export_format, what=chosen.export_what,
+                             file_bytes=chosen.export_mb * 10**6, advance=advance)
+    return f"{done.rows} images in {len(done.files)} files at {to.shown}/{done.folder}"
+
+
+def _doctor(settings: Settings, events: Events) -> str:
+    del events
+    found = doctor.storage(admit.open_store(settings))
+    if not found.one_writer_safe:
+        print("\n".join(found.lines))
+        raise DataError(f"{found.place} breaks promises that the job relies on", "use another root")
+    return "\n".join(found.lines)
+
+
+def _number(store: Store, settings: Settings) -> int:
+    """The version that was named, else the latest."""
+    if settings.publish.version is not None:
+        return settings.publish.version
+    latest = pointer.latest(store, settings.dataset)
+    if latest is None:
+        raise DataError(f"no version of {settings.dataset!r} is the latest below {store.shown}",
+                        f"name one: {env_name(('publish', 'version'))}, or publish one with {env_name(('publish', 'move_latest'))}=always")
+    return latest.version
+
+
+def told(version: Version) -> str:
+    """A version in a line."""
+    return (f"version {version.number} of {version.dataset}: {version.counts.kept} kept images in "
+            f"{len(version.of('images'))} shards; mix at α = {version.mix.alpha:g}: {version.mix.n_real} real, "
+            f"{version.mix.n_synthetic} synthetic")
+
+
+VERBS: Mapping[str, tuple[Verb, str]] = {
+    "plan": (_plan, "print what a run would do, and write nothing"),
+    "run": (_run, "all of it, or what is left of it; then publish"),
+    "report": (_report, "decide and report again from stored measurements: no GPU, no Ray"),
+    "publish": (_publish, "publish a finished run, if it is not published yet"),
+    "verify": (_verify, "read a version again, every byte: verify [NUMBER]"),
+    "rollback": (_rollback, "point latest at an earlier version: rollback NUMBER"),
+    "export": (_export, "copy a version's images into few large files: export [NUMBER]"),
+    "gc": (_gc, "what nothing names any more; removed only with --publish.confirm true"),
+    "doctor": (_doctor, "probe the storage at the root: what it promises, and for how many writers"),
+}
+NUMBERED = ("verify", "rollback", "export")
