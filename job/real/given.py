@@ -102,6 +102,7 @@ def _parquet(data: bytes) -> pa.Table:
     file = pq.ParquetFile(pa.BufferReader(data), read_dictionary=texts)   # a page may name one long text a million times
     parts = []
     for batch in file.iter_batches(batch_size=1024, columns=wanted):
+        batch.validate(full=True)   # a damaged page may point outside its dictionary
         for name in texts:
             column = batch.column(name)
             if pa.types.is_dictionary(column.type) and (pc.max(pc.binary_length(column.dictionary)).as_py() or 0) > MOST_TEXT:

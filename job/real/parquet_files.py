@@ -50,9 +50,8 @@ class File:
         packed = [".".join(leaf) for leaf in leaves if _is_bytes(_type_at(schema, leaf)) or _is_text(_type_at(schema, leaf))]
         self._file = pq.ParquetFile(data, read_dictionary=packed)
         for number in range(self._file.num_row_groups):
-            group = self._file.metadata.row_group(number)
-            size = sum(column.total_uncompressed_size for column in map(group.column, range(group.num_columns))
-                       if column.path_in_schema in self._columns)
+            # of the group, not of its columns: asked for those, Arrow ends the process on some damaged files
+            size = self._file.metadata.row_group(number).total_byte_size
             if not 0 <= size <= max_group_bytes:
                 raise DataError(f"row group {number} of {self._path} has {size} bytes unpacked; max_file_bytes={max_group_bytes} are "
                                 "allowed", "write smaller row groups, or raise `max_file_bytes`")
@@ -178,6 +177,9 @@ class _Column:
         self._values, self._places = column, None
         if pa.types.is_dictionary(column.type):
             self._values, self._places = column.dictionary, pc.fill_null(column.indices, 0).to_numpy(zero_copy_only=False)
+            outside = self._places[there.to_numpy(zero_copy_only=False)]
+            if len(outside) and not 0 <= outside.min() <= outside.max() < len(self._values):   # Arrow does not look
+                raise ValueError(f"column {'.'.join(leaf)} points outside its dictionary of {len(self._values)} values")
         measured = _is_bytes(self._values.type) or _is_text(self._values.type)
         self._sizes = pc.fill_null(pc.binary_length(self._values), 0).to_numpy(zero_copy_only=False) if measured else None
         self._there = there.to_numpy(zero_copy_only=False)

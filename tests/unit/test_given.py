@@ -2,8 +2,10 @@
 
 import io
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -108,6 +110,16 @@ def test_a_small_file_that_unpacks_to_hundreds_of_gigabytes_takes_little_memory(
     with pytest.raises(DataError, match="has a text of more than 65536 bytes"):
         laid(tmp_path, data, "p.parquet")
     assert pa.default_memory_pool().max_memory() <= max(at_rest, pa.total_allocated_bytes() + 2**25)
+
+
+@cases(st.integers(0, 2**32))
+def test_a_damaged_table_is_a_table_or_a_data_error_and_nothing_else(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    data = bytearray(packed({"id": [f"0/{number}.png" for number in range(6)] * 20, "part": ["val", "test"] * 60}))
+    for place in rng.integers(0, len(data), 4):
+        data[place] = rng.integers(256)
+    with TemporaryDirectory() as root, pytest.raises(DataError):   # every id stands there many times, if it is whole at all
+        laid(Path(root), bytes(data), "p.parquet")
 
 
 @pytest.mark.parametrize(("url", "folder", "name"), [

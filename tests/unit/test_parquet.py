@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -200,6 +200,8 @@ def test_metadata_of_other_tools_are_no_trouble(metadata: bytes) -> None:
 
 
 @given(st.integers(0, 2**32))
+@example(94564213)   # a column's name that is no UTF-8
+@example(277529)     # a row that points outside the dictionary of its page
 def test_a_damaged_file_is_an_index_or_a_data_error_and_nothing_else(seed: int) -> None:
     rng = np.random.default_rng(seed)
     data = bytearray(WHOLE)
