@@ -13,11 +13,13 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from job import mixing, plan, splitting
+from job.drawing import own_mark
 from job.errors import ConflictError, DataError, SettingsError, redact
+from job.generate import own_marks
 from job.ground import layout, lineage, shards, weights
 from job.ground.store import ReadOnlyFolder, Store
 from job.real import given
-from job.records import Refusal, Split
+from job.records import RealIndex, Refusal, Split
 from job.runplan import RunPlan, from_plain, plain
 from job.settings import Settings, env_name
 
@@ -66,6 +68,22 @@ def draft(store: Store, settings: Settings, chosen: plan.ChosenPlugs) -> tuple[R
     plan.check_refused(index, settings.real.refused_share)
     if settings.split.table:
         index = given.override(index, settings.split.table, ReadOnlyFolder)
+    planned, split = _decide(store, settings, chosen, index)
+    if store.get(layout.Run(planned.dataset, planned.run).plan()) is None:   # else they were looked for when it was frozen
+        own = _own(store, index)
+        if own:
+            planned, split = _decide(store, settings, chosen, splitting.mark_own(index, own))
+    return planned, split, index.refused
+
+
+def _own(store: Store, index: RealIndex) -> frozenset[str]:
+    """Digests of real images that are samples drawn below this root, whatever became of their marks."""
+    marks = own_marks(store)
+    return frozenset(one for one in index.table["digest"].to_pylist() if own_mark(one) in marks) if marks else frozenset()
+
+
+def _decide(store: Store, settings: Settings, chosen: plan.ChosenPlugs, index: RealIndex) -> tuple[RunPlan, Split]:
+    """Split and plan. Reads the weights and what an earlier run of the recipe fixed."""
     split = splitting.split(index, settings.split)
     splitting.check_generated(index, split, (), settings.real.generated_in_train)
     alphas = mixing.sweep_alphas(settings.sweep.alphas)
@@ -74,7 +92,8 @@ def draft(store: Store, settings: Settings, chosen: plan.ChosenPlugs) -> tuple[R
     quotas = need if wanted == "auto" else (int(wanted),) * len(need)
     mixing.check_supply(need, quotas, index.classes)
     generator = chosen.generator.plug(chosen.generator.options)
-    _, digest = weights.fetch(generator.location(), generator.revision(), ReadOnlyFolder)
+    folder, digest = weights.fetch(generator.location(), generator.revision(), ReadOnlyFolder)
+    weights.check_licence(weights.licence_of(folder, digest), settings.publish.licences)
     metric_weights = {}
     for name, one in chosen.metrics.items():
         metric = one.plug(one.options, index.classes)
@@ -89,7 +108,7 @@ def draft(store: Store, settings: Settings, chosen: plan.ChosenPlugs) -> tuple[R
     fixed = store.get(layout.recipe_json(planned.recipe.id))   # an earlier run of the recipe fixed the unit size
     if fixed:
         planned = make(json.loads(fixed)["unit_size"])
-    return planned, split, index.refused
+    return planned, split
 
 
 def freeze(

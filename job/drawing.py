@@ -15,11 +15,12 @@ import numpy as np
 from job.errors import JobError, SettingsError
 from job.generators import Generator
 from job.ground import lineage, pixels
+from job.real.pixels import digest
 from job.records import ClassWords, Failure, Recipe, Sample, SampleSpec
 
 REDRAWS = 3        # derived seeds tried for an image that came out blank or broken
 GIVEN_UP = "ends the process that draws it, alone and repeatedly"
-Drawn = tuple[SampleSpec, "Future[bytes]"]
+Drawn = tuple[SampleSpec, "Future[tuple[bytes, str]]"]
 
 
 class Beyond(BaseException):
@@ -49,7 +50,7 @@ class Drawing:
 
     @property
     def made(self) -> list[Drawn]:
-        """Specs and their encoded pictures, by index."""
+        """Specs, their encoded pictures and what those are recognised by (``own_mark``), by index."""
         return [self._made[index] for index in sorted(self._made)]
 
     @property
@@ -83,7 +84,7 @@ class Drawing:
                         bad.append(result)
                     else:
                         self._made[result.spec.index] = (result.spec, self._encode.submit(
-                            pixels.encode, result.pixels_HWC, self._recipe.encoding))
+                            _encoded, result.pixels_HWC, self._recipe.encoding))
             if not bad or redraw > REDRAWS:
                 self._failed |= {one.spec.index: one for one in bad}
                 return
@@ -121,6 +122,17 @@ class Drawing:
         if not reason and picture.shape[:2] != (spec.size_px, spec.size_px):
             reason = f"{picture.shape[1]}×{picture.shape[0]} px instead of {spec.size_px}×{spec.size_px}"
         return Failure(spec, reason) if reason else Sample(spec, picture)
+
+
+def _encoded(picture_HWC: np.ndarray, encoding: str) -> tuple[bytes, str]:
+    """The file, and the mark of its pixels: a picture that came back without its metadata is known by it."""
+    data = pixels.encode(picture_HWC, encoding)
+    return data, own_mark(digest(picture_HWC if encoding == "png" else pixels.decode(data)))
+
+
+def own_mark(pixel_digest: str) -> str:
+    """64 bits of a picture's digest: enough to find it again among billions, and a quarter of the room."""
+    return pixel_digest[:16]
 
 
 def _sort(error: Exception) -> None:

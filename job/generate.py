@@ -61,14 +61,16 @@ def work_unit(
                 work.draw(lo, hi)
             starts.drawn(unit, start)
         with meter.spending("encode"):
-            data = shards.pack(recipe, origin, [(spec, image.result()) for spec, image in work.made])
+            images = [(spec, *image.result()) for spec, image in work.made]
+            data = shards.pack(recipe, origin, [(spec, image) for spec, image, _ in images])
             digest = lineage.sha256(data)
             key = layout.shard(recipe.id, unit, digest)
             store.create(key, data)
     after = meter.seconds()
     record = {
-        "unit": unit.name, "data": key, "sha256": digest, "bytes": len(data), "made": len(work.made),
-        "ids": [spec.id for spec, _ in work.made], "failed": [[one.spec.index, one.spec.id, one.reason] for one in work.failed],
+        "unit": unit.name, "data": key, "sha256": digest, "bytes": len(data), "made": len(images),
+        "ids": [spec.id for spec, _, _ in images], "marks": [mark for _, _, mark in images],
+        "failed": [[one.spec.index, one.spec.id, one.reason] for one in work.failed],
         "batch_size": work.batch_size, "start": start.number, "run": run, "process": meter.process,
         "draw_s": round(after.get("draw", 0.0) - before.get("draw", 0.0), 4),
         "encode_s": round(after.get("encode", 0.0) - before.get("encode", 0.0), 4),
@@ -158,6 +160,14 @@ def generate(plan: RunPlan, units: Sequence[Unit], floor: Floor) -> Drawn:
 def _too_many_failed(failed: int, total: int, share: float, reason: str) -> QualityError:
     return QualityError(f"{failed} of {total} samples failed, more than the share of {share:g}: {reason}",
                         "mend the generator, or raise SALTWORKS_GENERATOR__FAILED_SHARE")
+
+
+def own_marks(store: Store) -> frozenset[str]:
+    """What every sample below this root is recognised by (``drawing.own_mark``), whichever recipe and run drew it."""
+    keys = [key for key, _ in store.list(layout.SYNTHETIC) if "/commits/" in key]
+    with ThreadPoolExecutor(READERS) as readers:
+        records = readers.map(lambda key: json.loads(store.read(key)).get("marks", ()), keys)
+        return frozenset(mark for marks in records for mark in marks)
 
 
 def commits(store: Store, plan: RunPlan, units: Iterable[Unit]) -> tuple[Committed, ...]:

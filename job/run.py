@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 
-from job import admit, decisions, filtering, generate, hopeless, measure, mixing, plan, report, sweep, trainset
+from job import admit, decisions, filtering, generate, hopeless, measure, mixing, plan, report, splitting, sweep, trainset
 from job.cluster import cluster, listening
 from job.errors import BudgetError, DataError
 from job.ground import cost, layout, lineage
@@ -146,6 +146,7 @@ class River:
             warnings = [text for text in (
                 mixing.convergence(found.results[0], self.plan.schedule.steps),
                 mixing.few_seeds(len(self.plan.confirm_seeds)),
+                *splitting.near_published(self.split, self.plan.near_duplicate_bits),
                 *flags.values(),
             ) if text]
             made = report.write(self.store, found, warnings, flags, self.ledger, gate.private if self.privacy else None)

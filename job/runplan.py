@@ -83,6 +83,7 @@ class RunPlan:
     n_val: int
     n_test: int
     n_aside: int
+    near_duplicate_bits: int | None
     recipe: Recipe
     generator_options: str           # all of them, those that are not identity too
     unit_size: int

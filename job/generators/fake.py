@@ -39,9 +39,9 @@ class Fake:
             float, Field(ge=0, le=1, description="share of draws that give no usable picture, each kind of damage in turn")
         ] = 0.0
         ends_process: Annotated[
-            tuple[int, ...], Field(description="indices whose drawing ends the process at once, as a crash in native code does")
-        ] = ()
-        hangs: Annotated[tuple[int, ...], Field(description="indices whose drawing never returns")] = ()
+            tuple[int, ...] | None, Field(description="indices whose drawing ends the process at once, as a crash in native code does")
+        ] = None
+        hangs: Annotated[tuple[int, ...] | None, Field(description="indices whose drawing never returns")] = None
         load: Annotated[
             Literal["", "raises", "ends process"],
             Field(description="how loading goes wrong; empty: it does not", json_schema_extra={"identity": False}),
@@ -77,9 +77,9 @@ class Fake:
     def _one(self, spec: SampleSpec) -> Sample | Failure:
         rng = np.random.default_rng(spec.seed)
         blank, wrong, which = rng.random(3)   # first and always, so that no option moves what follows
-        if spec.index in self.options.ends_process:
+        if spec.index in (self.options.ends_process or ()):
             os._exit(1)
-        while spec.index in self.options.hangs:
+        while spec.index in (self.options.hangs or ()):
             time.sleep(3600)
         if blank < self.options.blank_share:
             return Failure(spec, "blank")

@@ -2,13 +2,15 @@
 
 from job.records import Unit
 
+SYNTHETIC = "synthetic/"   # images and their commits, shared by every run
+
 
 def recipe_json(recipe: str) -> str:
-    return f"synthetic/{recipe}/recipe.json"
+    return f"{SYNTHETIC}{recipe}/recipe.json"
 
 
 def commits(recipe: str) -> str:
-    return f"synthetic/{recipe}/commits/"
+    return f"{SYNTHETIC}{recipe}/commits/"
 
 
 def commit(recipe: str, unit: Unit) -> str:
@@ -16,7 +18,7 @@ def commit(recipe: str, unit: Unit) -> str:
 
 
 def shard(recipe: str, unit: Unit, sha256: str) -> str:
-    return f"synthetic/{recipe}/data/{unit.name}-{sha256}.parquet"
+    return f"{SYNTHETIC}{recipe}/data/{unit.name}-{sha256}.parquet"
 
 
 def scores_of(metric: str, recipe: str) -> str:
@@ -128,6 +130,10 @@ class Run:
     def mix(self, sha256: str) -> str:
         """The recommended mix: ids of real and synthetic images."""
         return f"{self.root}publish/mix-{sha256}.parquet"
+
+    def published_report(self, sha256: str) -> str:
+        """The report as it was when its version was published."""
+        return f"{self.root}publish/report-{sha256}.json"
 
     def choices(self) -> str:
         return f"{self.root}choices/"

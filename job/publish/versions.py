@@ -122,7 +122,7 @@ def _parquet(key: str, kind: str, data: bytes) -> File:
 def _report_file(store: Store, keys: layout.Run, data: bytes) -> File:
     """The report of a run may be made again; a version keeps the one that it was published with."""
     digest = lineage.sha256(data)
-    key = f"{keys.root}publish/report-{digest}.json"
+    key = keys.published_report(digest)
     store.create(key, data)
     return File(key=key, kind="report", class_key="", sha256=digest, bytes=len(data), rows=0, kept=0)
 

@@ -17,7 +17,7 @@ from job.errors import redact
 from job.generate import Committed
 from job.ground import layout, lineage
 from job.records import Refusal, Split, Tally
-from job.report.model import Arm, ClassRow, Confirmed, Counts, Gain, Prices, Report, Spent
+from job.report.model import Arm, ClassRow, Confirmed, CostOf, Counts, Gain, Prices, Report, Spent
 from job.report.words import verdict_paragraph
 from job.results import Choice, CostLine, Interval, TrialResult, Verdict
 from job.runplan import RunPlan, plain
@@ -75,6 +75,7 @@ def assemble(
         aside=_aside(found.split), n_refused=len(refused), refused=_told(refused[:REFUSED]),
         counts=counts, rounds=found.rounds, classes=classes, warnings=[*warnings, *_missing(plan, refused)], spent=rooms,
         wall_s=round(sum(one.wall_s for one in rooms), 2), cost=sum(costs) if costs else None,
+        cost_of=_cost_of(rooms, counts.kept, len(found.results) + 2, verdict), reused=_reused(found),
         prices=Prices(**plain(plan.price)),
         generator=_shown({
             "name": plan.recipe.generator, **_origin(found), "weights": plan.recipe.weights, "recipe": plan.recipe.id,
@@ -164,6 +165,24 @@ def _classes(found: Found, flags: Mapping[str, str]) -> list[ClassRow]:
             gain=_gain(gain, len(found.candidate.seeds)) if gain else None, gain_word=gain.word if gain else "",
         ))
     return rows
+
+
+def _cost_of(rooms: Sequence[Spent], kept: int, trials: int, verdict: Verdict) -> CostOf:
+    def of(count: float, *names: str) -> float | None:
+        costs = [one.cost for one in rooms if one.cost is not None and (not names or one.room in names)]
+        return sum(costs) / count if costs and count > 0 else None
+
+    return CostOf(kept_image=of(kept, "generate", "measure"), published_image=of(kept), trial=of(trials, "sweep", "confirm"),
+                  point_gained=of(100 * verdict.gain.mean) if verdict.word == statistics.HELPED else None)
+
+
+def _reused(found: Found) -> dict[str, int]:
+    """Images that an earlier run, or another one beside this, has drawn and paid for."""
+    reused: Counter[str] = Counter()
+    for one in found.committed:
+        if one.run != found.plan.run:
+            reused[one.run] += one.unit.hi - one.unit.lo - len(one.failed)
+    return dict(sorted(reused.items()))
 
 
 def _accuracy(result: TrialResult, mine: np.ndarray) -> float | None:

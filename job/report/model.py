@@ -79,9 +79,19 @@ class Spent(Part):
 
     room: str
     wall_s: float
-    worker_s: dict[str, float] = Field(description="seconds by kind: load, draw, encode, score, train")
+    worker_s: dict[str, float] = Field(description="seconds by kind: load, draw, encode, score, train, start, idle; repeated: "
+                                              "what led to no commit of this run")
     gpu: bool
     cost: float | None = Field(description="in the currency of the prices; null without a price")
+
+
+class CostOf(Part):
+    """What one of each cost, in the currency of the prices; null without a price, or where there is none of it."""
+
+    kept_image: float | None = Field(description="drawing and measuring, over the images that were kept")
+    published_image: float | None = Field(description="the whole run, over the images that its version holds")
+    trial: float | None = Field(description="sweep and confirmation, over their trials")
+    point_gained: float | None = Field(description="the whole run, over the percentage points gained, where it helped")
 
 
 class Prices(Part):
@@ -128,6 +138,8 @@ class Report(Part):
     spent: list[Spent]
     wall_s: float
     cost: float | None
+    cost_of: CostOf
+    reused: dict[str, int] = Field(description="images that cost this run nothing: the run that drew them, and how many")
     prices: Prices
     generator: dict[str, str] = Field(description="name, model, revision, licence, weights digest, recipe id")
     settings: dict[str, object]

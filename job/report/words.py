@@ -172,8 +172,14 @@ def _time_table(report: Report) -> list[str]:
     priced = report.cost is not None
     head = f"{'where the time went':<25}{'wall':>12}{f'{report.prices.currency:>10}' if priced else ''}   workers"
     total = f"{'in all':<25}{duration(report.wall_s):>12}"
-    total += f"   ({NO_PRICE})" if report.cost is None else f"{money(report.cost):>10}"
+    total += f"   ({NO_PRICE})" if report.cost is None else f"{money(report.cost):>10}   {_cost_of(report)}"
     return [head, *(_time_row(one, longest, priced) for one in report.spent), total]
+
+
+def _cost_of(report: Report) -> str:
+    of = report.cost_of
+    each = (("published image", of.published_image), ("trial", of.trial), ("point gained", of.point_gained))
+    return ", ".join(f"{money(cost)} per {what}" for what, cost in each if cost is not None)
 
 
 def _time_row(one: Spent, longest: float, priced: bool) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL import Image
 
-from job.report.model import Arm, ClassRow, Confirmed, Counts, Gain, Prices, Report, Spent
+from job.report.model import Arm, ClassRow, Confirmed, CostOf, Counts, Gain, Prices, Report, Spent
 from job.report.page import Picture
 from job.report.words import verdict_paragraph
 
@@ -127,6 +127,9 @@ def report(
         n_aside=3, aside={"beyond the cap": 1, "identical to another": 2}, n_refused=1, refused=["seven/torn.png: it is truncated"],
         counts=counts, rounds=2,
         classes=classes, warnings=list(warnings), spent=_spent(priced), wall_s=192.4, cost=0.0731 if priced else None,
+        cost_of=CostOf(kept_image=2e-05, published_image=0.0001, trial=0.004, point_gained=0.008 if verdict == "helped" else None)
+        if priced else CostOf(kept_image=None, published_image=None, trial=None, point_gained=None),
+        reused={"r-0c7e": 120} if priced else {},
         prices=Prices(per_gpu_hour=2.5, per_cpu_hour=0.04, currency="EUR", source="an invoice", date="2026-01-31") if priced
         else Prices(per_gpu_hour=None, per_cpu_hour=None, currency="USD", source="", date=""),
         generator={"name": "text_to_image", "model": "tiny-digits", "revision": "1", "licence": "apache-2.0",
