@@ -5,10 +5,10 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 UV     := $(VENV)/bin/uv pip install --quiet --python $(PY) --compile-bytecode --require-hashes
 
-.PHONY: help demo test lab bench docs lint lock
+.PHONY: help demo test fault fault-part lab bench scale docs lint lock
 
 help:                     ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
 
 demo: $(VENV)/.runtime    ## the whole job on the embedded default, into ./demo-output
 	$(PY) -m job run --root demo-output
@@ -17,12 +17,21 @@ test: $(VENV)/.dev        ## the fast tiers: unit, contract, architecture, flow
 	$(PY) -m ruff check .
 	$(PY) -m pytest -m "unit or contract or flow"
 
+fault: $(VENV)/.dev       ## kills, storage trouble, hostile input: every schedule and 25 + 5 real kills, in a quarter of an hour
+	$(PY) -m pytest -m fault --whole
+
+fault-part: $(VENV)/.dev  ## the part of it that CI has time for
+	$(PY) -m pytest -m "fault and not long"
+
 lab: $(VENV)/.runtime     ## the lab's setting: make lab CIFAR=folder-or-bucket FLAGS='…'; a stand-in without CIFAR
 	$(PY) -m bench.lab "$(CIFAR)" $(FLAGS)
 
 bench: $(VENV)/.runtime   ## seconds per room of the demo, and what a trial costs beyond its training
 	$(PY) -m bench.demo
 	$(PY) -m bench.trial_overhead
+
+scale: $(VENV)/.runtime   ## 10,000 and 100,000 images from plan to publish: memory, requests, time
+	$(PY) -m bench.scale
 
 docs: $(VENV)/.dev        ## write what is generated: the README's settings table, the report's schema
 	$(PY) -m tests.docs

@@ -12,7 +12,7 @@ from tests.fault.proxy import FOREVER, Fault
 from tests.unit.exporting import SMALL, everything, published, small
 from tests.unit.publishing import memory
 
-pytestmark = pytest.mark.fault
+pytestmark = [pytest.mark.fault, pytest.mark.long]
 PART_BYTES = 5 * 2**20   # the least that S3 takes
 LARGE = b"exported" * (2 * PART_BYTES // 8 + 1)   # three parts
 

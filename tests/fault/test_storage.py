@@ -6,7 +6,7 @@ from job.ground.store import Store
 from tests.fault.conftest import Faulty
 from tests.fault.storage_laws import check_ended_and_repeatable, check_survived
 
-pytestmark = pytest.mark.fault
+pytestmark = [pytest.mark.fault, pytest.mark.long]
 ONCE = ["500", "503", "slow", "drop", "409", "500 after", "503 after", "drop after", "409 after", "truncate", "expired", "invalid"]
 STORM = ["500", "slow", "drop", "409", "500 after", "drop after", "truncate"]
 

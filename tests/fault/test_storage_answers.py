@@ -9,7 +9,7 @@ from tests.fault.conftest import Faulty
 from tests.fault.proxy import FOREVER, Fault
 from tests.fault.storage_laws import LARGE, PART_BYTES
 
-pytestmark = pytest.mark.fault
+pytestmark = [pytest.mark.fault, pytest.mark.long]
 
 
 def test_a_refusal_that_does_not_name_its_condition_is_read_back_too(faulty: Faulty) -> None:

@@ -17,7 +17,7 @@ from tests.fault.conftest import Faulty
 from tests.fault.proxy import ERRORS, FOREVER, Fault
 from tests.fault.storage_laws import ACTS
 
-pytestmark = pytest.mark.fault
+pytestmark = [pytest.mark.fault, pytest.mark.long]
 OLD_KEY, NEW_KEY = "AKIAOLDOLDOLDOLDOLD1", "AKIANEWNEWNEWNEWNEW2"
 SECRET, TOKEN = "canarySecret/+0123456789abcdefghijklmnop", "canaryToken//FwoGZXIvYXdzEBYaDH+0123456789=="
 
