@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from job import drawing, plugs
-from job.errors import DataError, QualityError
+from job.errors import DataError, JobError, QualityError
 from job.generators import GENERATORS, Generator
 from job.ground import cost, layout, lineage, shards, weights
 from job.ground.starts import Starts
@@ -31,6 +31,7 @@ class Committed:
     key: str
     sha256: str
     size: int                             # bytes of the shard
+    made: int
     failed: tuple[tuple[int, str], ...]
     draw_s: float
     encode_s: float
@@ -60,6 +61,8 @@ def work_unit(
                 starts.about_to_draw(unit, start, at)
                 work.draw(lo, hi)
             starts.drawn(unit, start)
+        if len(work.made) + len(work.failed) != unit.hi - unit.lo:
+            raise JobError(f"{unit.name}: {unit.hi - unit.lo} asked, {len(work.made)} made, {len(work.failed)} failed: samples got lost")
         with meter.spending("encode"):
             images = [(spec, *image.result()) for spec, image in work.made]
             data = shards.pack(recipe, origin, [(spec, image) for spec, image, _ in images])
@@ -91,8 +94,8 @@ def read_commit(store: Store, recipe: Recipe, unit: Unit) -> Committed | None:
     try:
         record = json.loads(data)
         failed = tuple((index, reason) for index, _, reason in record["failed"])
-        return Committed(unit, record["data"], record["sha256"], record["bytes"], failed, record["draw_s"], record["encode_s"],
-                         tuple(record["origin"]), record["run"])
+        return Committed(unit, record["data"], record["sha256"], record["bytes"], record["made"], failed, record["draw_s"],
+                         record["encode_s"], tuple(record["origin"]), record["run"])
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{layout.commit(recipe.id, unit)} is no commit of this version: {type(error).__name__}: {error}",
                         "restore it, or delete it to draw the unit again") from None
@@ -125,7 +128,7 @@ class Drawer(UnitWorker):
             self.store, self.generator, self.origin, plan.recipe, plan.classes[unit.label], unit, plan.batch_size,
             run=plan.run, starts=Starts(self.store, self.run), meter=self.meter,
         )
-        return {"asked": unit.hi - unit.lo, "failed": len(done.failed), "ours": ours}
+        return {"asked": unit.hi - unit.lo, "made": done.made, "failed": len(done.failed), "ours": ours}
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +151,15 @@ def generate(plan: RunPlan, units: Sequence[Unit], floor: Floor) -> Drawn:
     missing = [unit for unit in units if layout.commit(plan.recipe.id, unit) not in listed]
     total = len(units) * plan.unit_size
     floor.advance((len(units) - len(missing)) * plan.unit_size)
-    ours = asked = failed = 0
+    ours = asked = made = failed = 0
     for row in work_off(missing, Drawer, (plan,), floor, room="generate", deadline_s=plan.unit_deadline_s) if missing else ():
-        ours, asked, failed = ours + row["ours"], asked + row["asked"], failed + row["failed"]
+        ours, asked, made, failed = ours + row["ours"], asked + row["asked"], made + row["made"], failed + row["failed"]
         if failed > plan.failed_share * total:
             raise _too_many_failed(failed, total, plan.failed_share, "see the commits for each reason")
         floor.advance(row["asked"])
-    return Drawn(ours, len(units) - ours, asked, asked - failed, failed)
+    if asked != made + failed:
+        raise JobError(f"{asked} samples were asked for, {made} made and {failed} failed: some got lost")
+    return Drawn(ours, len(units) - ours, asked, made, failed)
 
 
 def _too_many_failed(failed: int, total: int, share: float, reason: str) -> QualityError:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from job import plugs
-from job.errors import DataError
+from job.errors import DataError, JobError
 from job.generate import READERS, Committed, read_commit, read_shard
 from job.ground import layout, shards, weights
 from job.ground.starts import Starts
@@ -94,6 +94,8 @@ def measure(plan: RunPlan, units: Sequence[Unit], floor: Floor) -> Measured:
     for row in work_off(missing, Scorer, (plan,), floor, room="measure", deadline_s=plan.unit_deadline_s) if missing else ():
         asked, scored, blind = asked + row["asked"], scored + row["scored"], blind + row["blind"]
         floor.advance(plan.unit_size)
+    if asked != scored + blind:
+        raise JobError(f"{asked} images were to be scored, {scored} were and {blind} could not be: some got lost")
     return Measured(asked, scored, blind)
 
 

@@ -68,7 +68,7 @@ def make_run(
                        for path, data in class_folders(dict.fromkeys(classes, count), seed=1000 * at).items()})
     chosen = settings.load([
         f"--root={store.url}", f"--dataset={dataset}", *([f"--edition={edition}"] if edition else []),
-        "--real.name=image_folder", f"--real.options.url={folder}", "--generator.name=fake", "--generator.options.blank_share=0.5",
+        "--real.name=image_folder", f"--real.options.url={folder}", "--generator.name=fake", "--generator.options.blank_share=0.75",
         "--generator.size_px=16", "--generator.unit_size=8", "--generator.failed_share=0.5", "--filter.max_rounds=20",
         "--sweep.alphas=0,.5,.75", "--sweep.seeds=3", "--sweep.confirm_seeds=5", *flags,
     ], environ={})

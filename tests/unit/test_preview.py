@@ -53,8 +53,8 @@ def store() -> Counted:
 
 def commit(store: Store, planned: RunPlan, count: int, seconds: float = 72) -> None:
     """The first ``count`` units, drawn in so many seconds each, encoded in no time."""
-    record = json.dumps({"failed": [], "data": "", "sha256": "", "bytes": 0, "draw_s": seconds, "encode_s": 0, "origin": ["", "", ""],
-                         "run": "another"}).encode()
+    record = json.dumps({"failed": [], "data": "", "sha256": "", "bytes": 0, "made": 8, "draw_s": seconds, "encode_s": 0,
+                         "origin": ["", "", ""], "run": "another"}).encode()
     for unit in plan.first_round(planned)[:count]:
         store.create(layout.commit(planned.recipe.id, unit), record)
 
