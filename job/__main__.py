@@ -66,7 +66,9 @@ def entry() -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     if code:
-        os._exit(code)   # Ray's processes end with their driver
+        if "job.cluster" in sys.modules:
+            sys.modules["job.cluster"].leave()
+        os._exit(code)
     sys.exit(code)
 
 

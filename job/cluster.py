@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -39,10 +40,17 @@ def cluster(settings: Settings) -> Iterator[dict[str, Pool]]:
             "sweep": _pool(arms.parallel_trials, arms.cpus_per_trial, arms.gpus_per_trial, have, bool(address), ("sweep", "_per_trial")),
         }
     except BaseException:
-        raise   # told first; Ray ends with the process, and if it ended here it might take the process along
+        raise   # it is told first; then comes ``leave``, for Ray's end might take the process along
     else:
         if ours:
             ray.shutdown()
+
+
+def leave() -> None:
+    """End a Ray that was started here and still runs, as it does after an error. A joined cluster sees its driver go."""
+    ray = sys.modules.get("ray")
+    if ray and ray.is_initialized() and not cluster_address():
+        ray.shutdown()   # else two of its agents would stay
 
 
 @contextmanager

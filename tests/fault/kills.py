@@ -31,7 +31,7 @@ FLAGS = (   # 2 alphas × 2 seeds; ten classes of 24 images in units of 4, each 
 )
 
 
-def frozen(root: Path, *flags: str) -> tuple[Store, RunPlan, Split]:
+def frozen(root: Path | str, *flags: str) -> tuple[Store, RunPlan, Split]:
     """The small run, planned and frozen."""
     chosen = settings.load([*FLAGS, "--root", str(root), *flags], environ={})
     store, plugs = admit.open_store(chosen), plan.choose_plugs(chosen)

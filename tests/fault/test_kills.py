@@ -19,13 +19,13 @@ from job.cluster import listening
 from job.errors import DataError, JobError, TemporaryError
 from job.ground import layout
 from job.ground.events import Events
-from job.ground.store import Store
 from job.pool import LOADS
 from job.run import River
 from job.runplan import Pool
 from tests.fault.kills import FLAGS, Killer, Reader, frozen, nothing_given_up, outcome, undisturbed
 
 pytestmark = pytest.mark.fault
+DRAW = ("tests.fault.draw_only",)
 POOLS = {"generate": Pool(2, 0.5, 0), "sweep": Pool(2, 0.5, 0)}
 
 
@@ -73,10 +73,10 @@ def test_actors_that_are_killed_at_random_cost_two_units_each_at_most_and_nothin
     assert billed >= committed - 0.1 * len(killer.killed)
 
 
-def driver(root: Path, address: str, *flags: str) -> subprocess.Popen:
-    """``python -m job run`` on the cluster of the test, in a process of its own."""
+def driver(root: Path, address: str, *flags: str, what: tuple[str, ...] = ("job", "run")) -> subprocess.Popen:
+    """``python -m job run`` on the cluster of the test, in a process of its own; or one that only draws."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | {"RAY_ADDRESS": address}
-    return subprocess.Popen([sys.executable, "-m", "job", "run", *FLAGS, "--root", str(root), *flags], env=environ, text=True,
+    return subprocess.Popen([sys.executable, "-m", *what, *FLAGS, "--root", str(root), *flags], env=environ, text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
@@ -92,33 +92,47 @@ def until(process: subprocess.Popen, root: Path, what: str, least: int) -> None:
 
 @pytest.mark.timeout(900)
 def test_a_driver_that_is_killed_again_and_again_ends_in_the_same_dataset(local_ray: str, tmp_path: Path, whole: bool) -> None:
-    kills, rng = 5 if whole else 2, np.random.default_rng(11)
-    reader, store = Reader(tmp_path), Store(str(tmp_path))
+    kills, rng = 4 if whole else 2, np.random.default_rng(11)
+    reader, what = Reader(tmp_path), "synthetic/*/commits/*.json"
     reader.start()
-    for number in range(kills):   # the last kill falls into the sweep, the others into the drawing
-        process = driver(tmp_path, local_ray)
-        what = "digits/runs/*/trials/*.json" if number == kills - 1 else "synthetic/*/commits/*.json"
-        until(process, tmp_path, what, 1 if number == kills - 1 else count(tmp_path, what) + int(rng.integers(1, 8)))
+    for _ in range(kills):
+        process = driver(tmp_path, local_ray, what=DRAW)
+        until(process, tmp_path, what, count(tmp_path, what) + int(rng.integers(1, 8)))
         assert process.poll() is None, process.communicate()[1]
         process.kill()
         process.communicate()
-    trials = {path: path.read_bytes() for path in tmp_path.glob("digits/runs/*/trials/*.json")}
-    process = driver(tmp_path, local_ray)
-    out, err = process.communicate()
+    process = driver(tmp_path, local_ray, what=DRAW)
+    _, err = process.communicate()
     assert process.returncode == 0, err
     reader.over.set()
     reader.join()
-    assert "verdict" in out
-    _, planned, _ = frozen(tmp_path)
+    store, planned, _ = frozen(tmp_path)
     found = outcome(store, planned)
     assert found == undisturbed(planned)
     assert nothing_given_up(found)
     assert reader.wrong == []
-    assert {path: path.read_bytes() for path in trials} == trials   # finished trials were kept
-    assert starts(tmp_path) <= len(found) + 2 * 2 * kills            # two per actor of the pool, for each driver
+    assert starts(tmp_path) <= len(found) + 2 * 2 * kills   # two per actor of the pool, for each driver
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_a_driver_that_is_killed_in_the_sweep_keeps_its_finished_trials_and_publishes_once(local_ray: str, tmp_path: Path) -> None:
+    quick = ("--generator.options.seconds_per_image", "0", "--generator.images_per_class", "8")
+    process = driver(tmp_path, local_ray, *quick)
+    until(process, tmp_path, "digits/runs/*/trials/*.json", 1)
+    assert process.poll() is None, process.communicate()[1]
+    process.kill()
+    process.communicate()
+    trials = {path: path.read_bytes() for path in tmp_path.glob("digits/runs/*/trials/*.json")}
+    process = driver(tmp_path, local_ray, *quick)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert "verdict" in out
+    assert {path: path.read_bytes() for path in trials} == trials
     assert count(tmp_path, "digits/versions/*.json") == 1
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_two_drivers_of_one_run_at_the_same_time_give_one_result(local_ray: str, tmp_path: Path) -> None:
     both = [driver(tmp_path, local_ray) for _ in range(2)]

@@ -1,0 +1,79 @@
+"""A killed trial costs that trial: finished ones are kept, and a finished sweep repeats nothing."""
+
+import contextlib
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from job import settings
+from job.ground.events import Events
+from job.run import River
+from job.runplan import Pool
+from tests.fault.kills import frozen
+
+pytestmark = [pytest.mark.fault, pytest.mark.long]
+POOLS = {"generate": Pool(2, 0.5, 0), "sweep": Pool(1, 0.5, 0)}
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[str]:
+    """The name of a local Ray's session: it stands in the command line of everything that belongs to it."""
+    settings.calm_ray()
+    import ray
+
+    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    from ray._private.worker import _global_node
+
+    yield _global_node.session_name
+    ray.shutdown()
+
+
+class Striker(threading.Thread):
+    """SIGKILLs the process of the trial that runs when a given number of trials is finished."""
+
+    def __init__(self, root: Path, session: str, after: int) -> None:
+        super().__init__(daemon=True)
+        self.root, self.session, self.after, self.struck = root, session, after, 0
+
+    def run(self) -> None:
+        while not self.struck:
+            if len(list(self.root.glob("*/runs/*/trials/*.json"))) == self.after:
+                for process in psutil.process_iter():
+                    with contextlib.suppress(psutil.Error):
+                        if "RayTrainWorker" in process.name() + "".join(process.cmdline()) and self._ours(process):
+                            os.kill(process.pid, signal.SIGKILL)
+                            self.struck = process.pid
+            time.sleep(0.02)
+
+    def _ours(self, process: psutil.Process) -> bool:
+        return any(self.session in " ".join(one.cmdline()) for one in process.parents())
+
+
+@pytest.mark.timeout(600)
+def test_a_killed_trial_is_fitted_again_finished_ones_are_kept_and_a_finished_sweep_repeats_nothing(session: str, tmp_path: Path) -> None:
+    walk = River(*frozen(tmp_path, "--generator.images_per_class", "8", "--generator.options.seconds_per_image", "0",
+                         "--sweep.alphas", "0,.25,.5", "--train.steps", "300"), Events("json"), POOLS)
+    tallies, _ = walk.draw()
+    mixes = walk.mix(tallies)
+    striker = Striker(tmp_path, session, after=1)
+    striker.start()
+    results = walk.sweep([mixes[alpha] for alpha in walk.plan.alphas], walk.plan.sweep_seeds, "val", "sweep")
+    striker.join(10)
+    assert striker.struck
+    records = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in tmp_path.glob("digits/runs/*/trials/*.json")}
+    assert len(records) == len(results) == 3
+    spent = {kind: sum(one.seconds for one in walk.ledger.total(walk.plan.price) if (one.room, one.kind) == ("sweep", kind))
+             for kind in ("train", "load")}
+    assert spent["train"] >= sum(one.seconds for one in results) - 0.01
+    again = River(walk.store, walk.plan, walk.split, Events("json"), POOLS)
+    again.draw()
+    same = again.sweep([mixes[alpha] for alpha in walk.plan.alphas], walk.plan.sweep_seeds, "val", "sweep")
+    assert all((one.correct_SN == other.correct_SN).all() for one, other in zip(results, same, strict=True))
+    assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in records} == records
