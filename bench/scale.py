@@ -88,20 +88,26 @@ def job(given: Sequence[str], environ: dict[str, str]) -> tuple[dict[str, Any], 
     return json.loads(done.stdout.splitlines()[-1]), time.perf_counter() - start
 
 
-def measure(samples: int, unit: int, nodes: int, scratch: Path) -> dict[str, Any]:
-    """One size, whole and resumed, on a folder."""
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="root-") as root, cluster(nodes) as environ, Processors() as processors:
-        given = flags(root, samples, unit, max(nodes, 1))
+def on_a_folder(samples: int, unit: int, nodes: int, scratch: Path) -> dict[str, Any]:
+    """One size in a folder of its own, which is removed again."""
+    with tempfile.TemporaryDirectory(dir=scratch, prefix="root-") as root, cluster(nodes) as environ:
+        return {"samples": samples, "unit_size": unit, "nodes": nodes, "actors": max(nodes, 1)} | measure(
+            flags(root, samples, unit, max(nodes, 1)), root, environ)
+
+
+def measure(given: Sequence[str], root: str, environ: dict[str, str]) -> dict[str, Any]:
+    """The job with these flags on the folder ``root``: whole, and resumed when it is finished."""
+    with Processors() as processors:
         whole, seconds = job(given, environ)
         again, resumed_s = job(given, environ)
-        objects = Store(root).list("")
+    objects = Store(root).list("")
     took = {one["name"]: one for one in whole["stretches"]}
     for one in took.values():
         one["cpu_s"] = processors.between(one.pop("from"), one.pop("to"))
     drawn, generate = whole["planned"], took["generate"]
     return {
-        "samples": samples, "drawn": drawn, "kept": whole["kept"], "unit_size": unit, "units": drawn // unit, "nodes": nodes,
-        "actors": max(nodes, 1), "date": datetime.datetime.now(datetime.UTC).date().isoformat(), "load": os.getloadavg(),
+        "drawn": drawn, "units": sum("/commits/" in key for key, _ in objects), "kept": whole["kept"],
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(), "load": os.getloadavg(),
         "whole_s": round(seconds, 1), "cpu_s": round(sum(one["cpu_s"] for one in took.values()), 1),
         "images_per_s": round(drawn / generate["seconds"], 1), "images_per_cpu_s": round(drawn / generate["cpu_s"], 1),
         "driver_peak_mib": max(one["peak_mib"] for one in took.values()),
@@ -237,7 +243,7 @@ def main() -> None:
         for nodes in chosen.nodes:
             for samples in chosen.samples:
                 if not any((one["samples"], one["unit_size"], one["nodes"]) == (samples, unit, nodes) for one in runs):
-                    runs.append(measure(samples, unit, nodes, chosen.scratch))
+                    runs.append(on_a_folder(samples, unit, nodes, chosen.scratch))
                     finish({**compare(runs, told), "requests": told, "runs": runs}, chosen.json)
 
 
