@@ -8,7 +8,7 @@ import traceback
 import warnings
 from collections.abc import Sequence
 
-from job.errors import JobError, SettingsError, TemporaryError, redact
+from job.errors import JobError, SettingsError, TemporaryError, full_disk, redact
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,8 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("saltworks: interrupted → run again to resume", file=sys.stderr)
         return TemporaryError.exit_code
     except Exception as error:   # a defect of ours: one line here, the whole of it in a file
+        if passing := full_disk(error):
+            print(f"saltworks: {passing}", file=sys.stderr)
+            return passing.exit_code
         with tempfile.NamedTemporaryFile("w", prefix="saltworks-defect-", suffix=".txt", delete=False) as file:
-            traceback.print_exc(file=file)
+            file.write(redact(traceback.format_exc()))
         what = redact(" ".join(f"{type(error).__name__}: {error}".split()))[:300]   # one line, however many it had
         print(f"saltworks: a defect of ours, {what} → report it with {file.name}", file=sys.stderr)
         return JobError.exit_code

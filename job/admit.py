@@ -8,13 +8,14 @@ import io
 import json
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow.parquet as pq
 
 from job import mixing, plan, splitting
 from job.drawing import own_mark
-from job.errors import ConflictError, DataError, SettingsError, redact
+from job.errors import ConflictError, DataError, JobError, SettingsError, TemporaryError, redact, redact_json
 from job.generate import own_marks
 from job.ground import layout, lineage, shards, weights
 from job.ground.store import ReadOnlyFolder, Store
@@ -78,8 +79,9 @@ def draft(store: Store, settings: Settings, chosen: plan.ChosenPlugs) -> tuple[R
 
 def _own(store: Store, index: RealIndex) -> frozenset[str]:
     """Digests of real images that are samples drawn below this root, whatever became of their marks."""
-    marks = own_marks(store)
-    return frozenset(one for one in index.table["digest"].to_pylist() if own_mark(one) in marks) if marks else frozenset()
+    digests = index.table["digest"].to_pylist()
+    marks = own_marks(store, frozenset(map(own_mark, digests)))
+    return frozenset(one for one in digests if own_mark(one) in marks)
 
 
 def _decide(store: Store, settings: Settings, chosen: plan.ChosenPlugs, index: RealIndex) -> tuple[RunPlan, Split]:
@@ -93,7 +95,8 @@ def _decide(store: Store, settings: Settings, chosen: plan.ChosenPlugs, index: R
     mixing.check_supply(need, quotas, index.classes)
     generator = chosen.generator.plug(chosen.generator.options)
     folder, digest = weights.fetch(generator.location(), generator.revision(), ReadOnlyFolder)
-    weights.check_licence(weights.licence_of(folder, digest), settings.publish.licences)
+    licence = getattr(chosen.generator.options, "licence", "") or weights.licence_of(folder, digest)   # as the shards will say
+    weights.check_licence(licence, settings.publish.licences)
     metric_weights = {}
     for name, one in chosen.metrics.items():
         metric = one.plug(one.options, index.classes)
@@ -135,9 +138,10 @@ def _write(
     """Everything that a new run freezes; the plan comes last, so that its presence tells that the rest is there."""
     dataset = {"classes": list(split.classes), "task": planned.task}
     _agree(store, layout.dataset_json(planned.dataset), dataset,
-           f"dataset {planned.dataset!r}", f"set {env_name(('dataset',))} to another name")
+           ConflictError, f"dataset {planned.dataset!r}", f"set {env_name(('dataset',))} to another name")
     recipe = {**plain(planned.recipe), "unit_size": planned.unit_size}
-    _agree(store, layout.recipe_json(planned.recipe.id), recipe, "the recipe", "run again: another run has just fixed its units")
+    _agree(store, layout.recipe_json(planned.recipe.id), recipe, TemporaryError, "the recipe",
+           "run again: another run has just fixed its units")
     if not store.create(keys.split(), shards.table_bytes(split.table)):   # it died before its plan, and the data changed
         raise ConflictError(f"run {planned.run} was begun on other real images", f"set {env_name(('edition',))} to a new name")
     store.create(keys.refused(), json.dumps([[one.item, one.reason] for one in refused], indent=1).encode())
@@ -146,7 +150,14 @@ def _write(
         if not store.create(layout.edition(planned.dataset, settings.edition), record):
             frozen = json.loads(store.read(layout.edition(planned.dataset, settings.edition)))
             _refuse_difference("edition", settings.edition, frozen["identity"], identity)
-    store.create(keys.plan(), json.dumps(plain(planned), indent=1, sort_keys=True).encode())
+    store.create(keys.plan(), json.dumps(plain(_tellable(planned)), indent=1, sort_keys=True).encode())
+
+
+def _tellable(planned: RunPlan) -> RunPlan:
+    """The plan without the secrets of URLs; whoever goes on with it brings today's options (``plan.refresh``)."""
+    metrics = tuple(replace(one, options=redact_json(one.options)) for one in planned.metrics)
+    return replace(planned, source_options=redact_json(planned.source_options),
+                   generator_options=redact_json(planned.generator_options), metrics=metrics)
 
 
 def open_store(settings: Settings) -> Store:
@@ -158,11 +169,11 @@ def open_store(settings: Settings) -> Store:
     return store
 
 
-def _agree(store: Store, key: str, record: Mapping[str, Any], what: str, cure: str) -> None:
+def _agree(store: Store, key: str, record: Mapping[str, Any], error: type[JobError], what: str, cure: str) -> None:
     """Create the record, or make sure that the one which is there says the same."""
     if not store.create(key, lineage.canonical(record).encode()):
         there = json.loads(store.read(key))
-        raise ConflictError(f"{what} exists with other {_difference(there, record)}", cure)
+        raise error(f"{what} exists with other {_difference(there, record)}", cure)
 
 
 def _refuse_difference(kind: str, name: str, there: Mapping[str, Any], ours: Mapping[str, Any]) -> None:

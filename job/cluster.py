@@ -33,6 +33,8 @@ def cluster(settings: Settings) -> Iterator[dict[str, Pool]]:
         start = {} if address else {"include_dashboard": False}
         with _muted():
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **start)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.default_int_handler)   # Ray has just put its own there, and leaves it for good
     try:
         have, gen, arms = ray.cluster_resources(), settings.generator, settings.sweep
         yield {

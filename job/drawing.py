@@ -5,6 +5,7 @@ a derived seed, then failed), an exception (the samples that cause it alone fail
 (the batch is halved once), and a device that is beyond repair (``Beyond``: the process has to end).
 """
 
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from job.errors import JobError, SettingsError
+from job.errors import DataError, JobError, SettingsError
 from job.generators import Generator
 from job.ground import lineage, pixels
 from job.real.pixels import digest
@@ -47,6 +48,7 @@ class Drawing:
         self._asked = batch_size
         self._made: dict[int, Drawn] = {}
         self._failed: dict[int, Failure] = {}
+        self._raised: set[int] = set()
 
     @property
     def made(self) -> list[Drawn]:
@@ -57,6 +59,13 @@ class Drawing:
     def failed(self) -> list[Failure]:
         """What never became a picture, by index."""
         return [self._failed[index] for index in sorted(self._failed)]
+
+    def refuse_if_all_raised(self, unit_name: str) -> None:
+        """Raise ``DataError`` if every sample failed with an exception: then it is no sample's fault."""
+        if not self._made and self._raised and self._raised >= set(self._failed):
+            reason = self._failed[min(self._raised)].reason
+            raise DataError(f"not one of the {len(self._failed)} samples of {unit_name} could be drawn: {reason}",
+                            "choose a size, steps and a scheduler that the model knows, or mend the model")
 
     def give_up(self, index: int) -> None:
         """Do not draw this one."""
@@ -72,6 +81,7 @@ class Drawing:
                 raise SettingsError(f"a batch of {self.batch_size} does not fit into the device's memory, nor did {self._asked}",
                                     "lower SALTWORKS_GENERATOR__BATCH_SIZE, or the size of the images") from None
             self.batch_size = half   # once, and the commit says so
+            _free_memory()
             self._range(lo, hi)
 
     def _range(self, lo: int, hi: int) -> None:
@@ -85,7 +95,8 @@ class Drawing:
                     else:
                         self._made[result.spec.index] = (result.spec, self._encode.submit(
                             _encoded, result.pixels_HWC, self._recipe.encoding))
-            if not bad or redraw > REDRAWS:
+            hopeless = not self._made and len(bad) == len(wanted) and self._raised >= {one.spec.index for one in bad}
+            if not bad or redraw > REDRAWS or hopeless:
                 self._failed |= {one.spec.index: one for one in bad}
                 return
             wanted = [lineage.spec(self._recipe, self._words, one.spec.index, redraw) for one in bad]
@@ -99,6 +110,7 @@ class Drawing:
         except Exception as error:
             _sort(error)
             if len(specs) == 1:
+                self._raised.add(specs[0].index)
                 return [Failure(specs[0], f"{type(error).__name__}: {' '.join(str(error).split())}"[:300])]
             return [result for one in specs for result in self._batch([one])]   # whose fault was it?
         return [self._checked(spec, result) for spec, result in zip(specs, drawn, strict=False)]
@@ -135,10 +147,26 @@ def own_mark(pixel_digest: str) -> str:
     return pixel_digest[:16]
 
 
+def beyond(error: BaseException) -> bool:
+    """Whether only a fresh process helps. PyTorch's errors are known by name and words."""
+    return isinstance(error, MemoryError) or "CUDA error" in str(error) or type(error).__name__ == "AcceleratorError"
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether the device's memory was too small for what was asked."""
+    return type(error).__name__ == "OutOfMemoryError" or "CUDA out of memory" in str(error)
+
+
+def _free_memory() -> None:
+    """Give back what PyTorch keeps of the batch that was too large."""
+    torch = sys.modules.get("torch")
+    if torch and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 def _sort(error: Exception) -> None:
-    """Raise ``_LessMemory`` or ``Beyond`` if that is what the exception says; PyTorch's are known by name and words."""
-    text = str(error)
-    if type(error).__name__ == "OutOfMemoryError" or "CUDA out of memory" in text:
+    """Raise ``_LessMemory`` or ``Beyond`` if that is what the exception says."""
+    if out_of_memory(error):
         raise _LessMemory from error
-    if isinstance(error, MemoryError) or "CUDA error" in text or type(error).__name__ == "AcceleratorError":
-        raise Beyond(f"{type(error).__name__}: {text}") from error
+    if beyond(error):
+        raise Beyond(f"{type(error).__name__}: {error}") from error

@@ -12,7 +12,10 @@
     └── AccessError           77  permission or credentials
 """
 
+import errno
+import json
 import re
+from typing import Any
 
 
 class JobError(Exception):
@@ -80,9 +83,26 @@ def revive(name: str, problem: str, cure: str) -> JobError:
     return {kind.__name__: kind for kind in tree(JobError)}.get(name, JobError)(problem, cure)
 
 
+def full_disk(error: BaseException) -> TemporaryError | None:
+    """The error as one that passes, if all that was wrong is a disk without room; else None."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return TemporaryError(f"the disk is full: {error.filename or error.strerror}", "free space and run again")
+    return None
+
+
 def redact(text: str) -> str:
     """``text`` with user parts and queries of URLs hidden. A URL ends at white space; in doubt too much is hidden."""
     return re.sub(r"://(\S+)", lambda match: f"://{_hidden(match[1])}", text)
+
+
+def redact_json(text: str) -> str:
+    """JSON with every string redacted, however deep."""
+    def shown(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: shown(one) for name, one in value.items()}
+        return [shown(one) for one in value] if isinstance(value, list) else redact(value) if isinstance(value, str) else value
+
+    return json.dumps(shown(json.loads(text)), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def _hidden(rest: str) -> str:

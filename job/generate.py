@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from job import drawing, plugs
-from job.errors import DataError, JobError, QualityError
+from job.errors import DataError, JobError, QualityError, TemporaryError
 from job.generators import GENERATORS, Generator
 from job.ground import cost, layout, lineage, shards, weights
 from job.ground.starts import Starts
@@ -21,6 +21,7 @@ from job.records import ClassWords, Origin, Recipe, Unit
 from job.runplan import RunPlan
 
 READERS = 16       # threads that read commit records
+CHUNK = 512        # of them at a time, where only a sum is kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ def work_unit(
                 starts.about_to_draw(unit, start, at)
                 work.draw(lo, hi)
             starts.drawn(unit, start)
+        work.refuse_if_all_raised(unit.name)
         if len(work.made) + len(work.failed) != unit.hi - unit.lo:
             raise JobError(f"{unit.name}: {unit.hi - unit.lo} asked, {len(work.made)} made, {len(work.failed)} failed: samples got lost")
         with meter.spending("encode"):
@@ -74,7 +76,7 @@ def work_unit(
         "unit": unit.name, "data": key, "sha256": digest, "bytes": len(data), "made": len(images),
         "ids": [spec.id for spec, _, _ in images], "marks": [mark for _, _, mark in images],
         "failed": [[one.spec.index, one.spec.id, one.reason] for one in work.failed],
-        "batch_size": work.batch_size, "start": start.number, "run": run, "process": meter.process,
+        "batch_size": work.batch_size, "start": start.number, "run": run, "process": meter.process, **meter.since(),
         "draw_s": round(after.get("draw", 0.0) - before.get("draw", 0.0), 4),
         "encode_s": round(after.get("encode", 0.0) - before.get("encode", 0.0), 4),
         "origin": [origin.model, origin.revision, origin.licence],
@@ -126,7 +128,7 @@ class Drawer(UnitWorker):
         plan = self.plan
         done, ours = work_unit(
             self.store, self.generator, self.origin, plan.recipe, plan.classes[unit.label], unit, plan.batch_size,
-            run=plan.run, starts=Starts(self.store, self.run), meter=self.meter,
+            run=plan.run, starts=Starts(self.store, self.run, session=self.place.session), meter=self.meter,
         )
         return {"asked": unit.hi - unit.lo, "made": done.made, "failed": len(done.failed), "ours": ours}
 
@@ -167,12 +169,17 @@ def _too_many_failed(failed: int, total: int, share: float, reason: str) -> Qual
                         "mend the generator, or raise SALTWORKS_GENERATOR__FAILED_SHARE")
 
 
-def own_marks(store: Store) -> frozenset[str]:
-    """What every sample below this root is recognised by (``drawing.own_mark``), whichever recipe and run drew it."""
+def own_marks(store: Store, wanted: frozenset[str]) -> frozenset[str]:
+    """Those of ``wanted`` by which a sample below this root is recognised (``drawing.own_mark``), whoever drew it."""
+    def known(key: str) -> set[str]:
+        return wanted.intersection(json.loads(store.read(key)).get("marks", ()))
+
     keys = [key for key, _ in store.list(layout.SYNTHETIC) if "/commits/" in key]
+    found: set[str] = set()
     with ThreadPoolExecutor(READERS) as readers:
-        records = readers.map(lambda key: json.loads(store.read(key)).get("marks", ()), keys)
-        return frozenset(mark for marks in records for mark in marks)
+        for at in range(0, len(keys), CHUNK):   # not all answers at once
+            found.update(*readers.map(known, keys[at : at + CHUNK]))
+    return frozenset(found)
 
 
 def commits(store: Store, plan: RunPlan, units: Iterable[Unit]) -> tuple[Committed, ...]:
@@ -182,7 +189,7 @@ def commits(store: Store, plan: RunPlan, units: Iterable[Unit]) -> tuple[Committ
         found = list(readers.map(lambda unit: read_commit(store, plan.recipe, unit), asked))
     lost = [unit.name for unit, one in zip(asked, found, strict=True) if one is None]
     if lost:
-        raise DataError(f"{len(lost)} units have no commit, {lost[0]} first", "run again to draw them")
+        raise TemporaryError(f"{len(lost)} units have no commit, {lost[0]} first", "run again to draw them")
     committed = tuple(one for one in found if one)
     failed = sum(len(one.failed) for one in committed)
     total = sum(unit.hi - unit.lo for unit in asked)

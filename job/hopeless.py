@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from job.errors import AccessError, BudgetError, JobError, TemporaryError, redact, revive
+from job.errors import AccessError, BudgetError, JobError, TemporaryError, full_disk, redact, revive
 from job.ground import layout
 from job.ground.store import Store
 from job.settings import Settings, env_name
@@ -39,7 +39,9 @@ def remembered(store: Store, settings: Settings) -> Iterator[None]:
     except JobError as error:
         _write(store, key, type(error).__name__, error.problem, error.cure)
         raise
-    except Exception as error:   # a defect of ours will be met again, too
+    except Exception as error:   # a full disk passes; a defect of ours will be met again, too
+        if full_disk(error):
+            raise
         _write(store, key, "JobError", f"a defect of ours, {type(error).__name__}: {error}", "report it")
         raise
 

@@ -53,7 +53,7 @@ class Scorer(UnitWorker):
             raise DataError(f"{unit.name} is not committed", "run again to draw it")
         scored = blind = 0
         if missing:
-            Starts(self.store, self.run, "measure", ENDS).begin(unit)
+            Starts(self.store, self.run, "measure", ENDS, self.place.session).begin(unit)
             with self.meter.spending("score"):
                 scored, blind = self._score(unit, committed, missing)
         return {"asked": unit.hi - unit.lo - len(committed.failed) if missing else 0, "scored": scored, "blind": blind}

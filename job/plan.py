@@ -69,25 +69,26 @@ def choose_plugs(settings: Settings) -> ChosenPlugs:
         plug = plugs.find(SAMPLE_METRICS, name, env_name(("measure", "metrics")))
         metrics[name] = Chosen(plug, plugs.options(plug, values, f"{env_name(('measure', 'metrics'))}__{name.upper()}"))
     _check_filter(settings, metrics)
-    _check_budget(settings)
     return ChosenPlugs(one(SOURCES, settings.real.name, settings.real.options, "real"), generator, task, metrics)
 
 
-def _check_budget(settings: Settings) -> None:
-    """A budget needs to know what everything costs that the run will hold."""
+def check_budget(planned: RunPlan, settings: Settings) -> None:
+    """A budget needs the price of everything that the run will hold, in its own currency.
+
+    Raises ``SettingsError``. The prices are those of the plan: a run has one bill.
+    """
     if settings.budget_usd is None:
         return
-    name, price = env_name(("budget_usd",)), settings.price
-    if price.currency != "USD":
-        raise SettingsError(f"{name}={settings.budget_usd:g} is in USD, and the prices are in {price.currency}",
-                            f"set {env_name(('price', 'currency'))}=USD and prices in USD")
-    for kind, rate, held in (
-        ("gpu", price.per_gpu_hour, settings.generator.gpus_per_actor or settings.sweep.gpus_per_trial),
-        ("cpu", price.per_cpu_hour, not (settings.generator.gpus_per_actor and settings.sweep.gpus_per_trial)),
-    ):
+    name, price = env_name(("budget_usd",)), planned.price
+    if price.known and price.currency != "USD":
+        raise SettingsError(f"{name}={settings.budget_usd:g} is in USD, and the prices of this run are in {price.currency}",
+                            f"set {env_name(('price', 'currency'))}=USD and prices in USD, in a new {env_name(('edition',))}")
+    gpus = settings.generator.gpus_per_actor, settings.sweep.gpus_per_trial
+    for kind, rate, held in (("gpu", price.per_gpu_hour, any(gpus)), ("cpu", price.per_cpu_hour, not all(gpus))):
         if held and rate is None:
             raise SettingsError(f"{name}={settings.budget_usd:g} cannot be watched: {env_name(('price', f'per_{kind}_hour'))} is not set",
-                                "set it, with its source and date")
+                                "set it, with its source and date" if not price.known else
+                                f"this run was priced without it: set it in a new {env_name(('edition',))}")
 
 
 def _check_filter(settings: Settings, metrics: Mapping[str, Chosen]) -> None:
@@ -171,7 +172,7 @@ def make(
         n_aside=sum(counts(split, "aside")), near_duplicate_bits=settings.split.near_duplicate_bits, recipe=recipe,
         generator_options=_all(chosen.generator),
         unit_size=size, batch_size=_divisor(size, gen.batch_size), quotas=tuple(quotas), failed_share=gen.failed_share,
-        unit_deadline_s=gen.unit_deadline_s,
+        unit_deadline_s=gen.unit_deadline_s, fit_deadline_s=settings.sweep.fit_deadline_s,
         metrics=metrics,
         filter=FilterPlan(**settings.filter.model_dump()), allocation=settings.mixing.allocation, alphas=tuple(alphas),
         task=settings.task.name, task_options=chosen.task.identity,
@@ -192,6 +193,7 @@ def refresh(frozen: RunPlan, settings: Settings, chosen: ChosenPlugs) -> RunPlan
         frozen, source_options=_all(chosen.source), generator_options=_all(chosen.generator),
         metrics=metrics, batch_size=_divisor(frozen.unit_size, settings.generator.batch_size),
         failed_share=settings.generator.failed_share, unit_deadline_s=settings.generator.unit_deadline_s,
+        fit_deadline_s=settings.sweep.fit_deadline_s,
         price=today if today.known and not frozen.price.known else frozen.price,
     )
 

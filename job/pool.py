@@ -9,15 +9,18 @@ import faulthandler
 import json
 import logging
 import os
+import re
 import socket
 import sys
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
-from job.drawing import Beyond
-from job.errors import DataError, JobError, TemporaryError, revive
+import psutil
+
+from job.drawing import Beyond, beyond, out_of_memory
+from job.errors import DataError, JobError, TemporaryError, full_disk, revive
 from job.ground.cost import Ledger, Meter
 from job.ground.events import Advance
 from job.ground.layout import Run
@@ -26,7 +29,8 @@ from job.ground.store import Store
 from job.records import Unit
 from job.runplan import Pool, Price
 
-LOADS = 3     # processes in a row that may die while they load, before the room gives up
+LOADS = 3     # processes of one host that may die while they load, before the room gives up
+_LOAD = re.compile(r"/(begun|loaded)-(.+)-(\d+)-[0-9a-f]+\.json$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +79,15 @@ class UnitWorker:
         marks = f"load-{place.session}"
         try:
             self._bound_loads(marks)
-            with self.meter.spending("load"), _deadline(place.deadline_s):
+            with self.meter.spending("load"), deadline(place.deadline_s):
                 self.load(*args)
-            self.store.create(self.run.start(marks, f"loaded-{self.meter.process}"), _who())
+            self._mark(marks, "loaded")
         except JobError as error:   # a raising constructor would be restarted without end
             self.error = error
         except Exception as error:
-            self.error = JobError(f"{type(self).__name__} could not start: {type(error).__name__}: {_last_line(error)}",
+            if beyond(error) or out_of_memory(error):   # of a process before this one, perhaps, whose memory is not free yet
+                self._end(error)
+            self.error = full_disk(error) or JobError(f"{type(self).__name__} could not start: {type(error).__name__}: {_last_line(error)}",
                                   "report it with the settings of the run")
 
     def load(self, *args: Any) -> None:
@@ -105,27 +111,43 @@ class UnitWorker:
             if self.stopped:
                 row["stopped"] = True
             else:
-                with _deadline(self.place.deadline_s):
+                with deadline(self.place.deadline_s):
                     row |= self.work(unit)
         except JobError as error:
             row["error"] = [type(error).__name__, error.problem, error.cure]
-        except Beyond as error:   # what this process holds is beyond repair, and Ray starts a fresh one
-            print(f"saltworks: this worker ends itself: {error}", file=sys.stderr, flush=True)
-            self.meter.beat()
-            os._exit(1)
+        except Beyond as error:
+            self._end(error)
+        except Exception as error:
+            if beyond(error) or out_of_memory(error):
+                self._end(error)
+            told = full_disk(error) or JobError(f"{type(self).__name__} failed at {unit.name}: {type(error).__name__}: {_last_line(error)}",
+                                                "report it with the settings of the run")
+            row["error"] = [type(told).__name__, told.problem, told.cure]
         return row | {"process": self.meter.process, "spent": self.meter.rows()}
 
     def _bound_loads(self, marks: str) -> None:
         """Ray replaces a process that dies while it loads, without end and without a word."""
-        there = [key for key, _ in self.store.list(self.run.starts(marks))]
-        loaded = any("/loaded-" in key for key in there)
-        if not loaded and len(there) >= LOADS + self.place.pool.workers:
-            raise DataError(f"{len(there)} processes died while they loaded the {self.place.room} room's models, and none ever finished",
+        there = [match.groups() for key, _ in self.store.list(self.run.starts(marks)) if (match := _LOAD.search(key))]
+        here = [(what, int(pid)) for what, host, pid in there if host == socket.gethostname()]   # a lost node is no defect
+        dead = {pid for what, pid in here if what == "begun" and not psutil.pid_exists(pid)}
+        if len(dead) >= LOADS and not any(what == "loaded" for what, _ in here):
+            raise DataError(f"{len(dead)} processes died while they loaded the {self.place.room} room's models, and none ever finished",
                             "likely memory: give the workers more, fewer of them, or look at the last lines of their logs")
-        self.store.create(self.run.start(marks, f"begun-{self.meter.process}"), _who())
+        self._mark(marks, "begun")
+
+    def _mark(self, marks: str, what: str) -> None:
+        who = {"host": socket.gethostname(), "pid": os.getpid()}
+        name = f"{what}-{who['host']}-{who['pid']}-{self.meter.process}"
+        self.store.create(self.run.start(marks, name), json.dumps(who).encode())
+
+    def _end(self, error: BaseException) -> NoReturn:
+        """What this process holds is beyond repair; Ray starts a fresh one."""
+        print(f"saltworks: this worker ends itself: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        self.meter.beat()
+        os._exit(1)
 
 
-class _deadline:
+class deadline:
     """Ends the process if it is not left in time. A thread written in C does it, so that no held lock can stop it."""
 
     def __init__(self, seconds: float) -> None:
@@ -192,11 +214,6 @@ def _rows(
                         "likely memory: give the workers more, or look at the last lines of their logs") from error
     except ray.exceptions.RayError as error:
         raise TemporaryError(f"the pool of {worker.__name__} broke: {_last_line(error)}", "run again to resume") from error
-
-
-def _who() -> bytes:
-    """Which process left a mark, for whoever looks for its logs."""
-    return json.dumps({"host": socket.gethostname(), "pid": os.getpid()}).encode()
 
 
 def _last_line(error: BaseException) -> str:

@@ -6,12 +6,12 @@ settings ─► real ─► PLAN ─► generate ─► measure ─► FILTER �
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 
 from job import admit, decisions, filtering, generate, hopeless, measure, mixing, plan, report, splitting, sweep, trainset
 from job.cluster import cluster, listening
-from job.errors import BudgetError, DataError
+from job.errors import BudgetError, DataError, JobError
 from job.ground import cost, layout, lineage
 from job.ground.events import Events
 from job.ground.stop import Stop
@@ -170,11 +170,19 @@ class River:
         start = time.perf_counter()
         try:
             with self.events.room(name, total, unit) as advance:
-                yield Floor(self.store, self.keys, pool, advance, self.stop, self.ledger, self.plan.price, self.left(pool))
-        finally:
-            if pool.workers:   # deciding again spends nothing
-                self.ledger.close()
-                self.ledger.add([cost.wall(name, time.perf_counter() - start)])
+                left = self.left(pool) if name != "report" else None   # which costs nothing
+                yield Floor(self.store, self.keys, pool, advance, self.stop, self.ledger, self.plan.price, left)
+        except BaseException:
+            with suppress(JobError):   # the first error is the one to tell
+                self.book(name, pool, time.perf_counter() - start)
+            raise
+        self.book(name, pool, time.perf_counter() - start)
+
+    def book(self, name: str, pool: Pool, seconds: float) -> None:
+        """What the room's workers and its driver have spent. Deciding again spends nothing."""
+        if pool.workers:
+            self.ledger.close()
+            self.ledger.add([cost.wall(name, seconds)])
 
     def left(self, pool: Pool) -> float | None:
         """What may still be spent, all submissions of the run counted. Raises ``BudgetError`` if that is nothing."""
@@ -210,6 +218,7 @@ def _run(store: Store, settings: Settings, events: Events) -> tuple[Report, str]
         made = report.read(store, planned) or River(store, planned, split, events, NO_POOLS, privacy=settings.privacy).walk()
     else:
         plan.check_task(planned)
+        plan.check_budget(planned, settings)
         start = time.perf_counter()
         with cluster(settings) as pools:
             waits["ray"] = time.perf_counter() - start

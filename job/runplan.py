@@ -91,6 +91,7 @@ class RunPlan:
     quotas: tuple[int, ...]          # kept synthetic images per class
     failed_share: float
     unit_deadline_s: float
+    fit_deadline_s: float
     metrics: tuple[MetricPlan, ...]
     filter: FilterPlan
     allocation: str

@@ -13,8 +13,9 @@ from functools import reduce
 from operator import getitem
 from typing import Any, Literal
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, field_validator
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, CliSettingsSource, EnvSettingsSource, SettingsConfigDict
 
 from job.errors import SettingsError, redact
@@ -39,6 +40,7 @@ from job.settings_groups import (
 
 PREFIX = "SALTWORKS_"
 TABLE = "see the settings table in README.md"
+SHARED = ("synthetic", "scores")   # what all datasets share stands below the root under these names
 RAY_DEFAULTS = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",   # 2 s by default: a fifth of a short trial
     "RAY_TRAIN_METRICS_ENABLED": "0",
@@ -75,10 +77,10 @@ class Settings(BaseSettings):
     edition: str | None = identity(None, "name of this refresh; default: digest of the real images", pattern=NAME)
     submission: str | None = free(None, "name of this submission, the same for its retries; default: random", pattern=NAME)
     progress: Literal["auto", "bars", "json"] = free("auto", "bars on a terminal, one JSON line per event elsewhere")
-    stop_grace_s: float = free(20, "seconds that work in flight gets after SIGTERM or a spent budget", ge=0, le=3600)
+    stop_grace_s: float = free(20, "seconds that work in flight gets after SIGTERM", ge=0, le=3600)
     budget_usd: float | None = free(None, "most that the run may cost, all its submissions together; needs prices in USD", ge=0)
     image_digest: str = free("", "digest of the container image that runs, for the published version")
-    code_digest: str = free("", "digest or commit of the code that runs, for the published version")
+    code_digest: str = free("", "digest or commit of the code, for the published version; empty: sha256 over the package's own files")
     privacy: bool = free(False, "no real pixel and no name of a real file enters report or version")
     real: Real = Real()
     split: SplitGroup = SplitGroup()
@@ -92,6 +94,13 @@ class Settings(BaseSettings):
     price: PriceGroup = PriceGroup()
     storage: StorageGroup = StorageGroup()
     publish: PublishGroup = PublishGroup()
+
+    @field_validator("dataset")
+    @classmethod
+    def _not_shared(cls, name: str) -> str:
+        if name in SHARED:
+            raise PydanticCustomError("shared", "taken by what all datasets share, use another name")
+        return name
 
     @classmethod
     def settings_customise_sources(cls, settings_cls: Any, **sources: Any) -> tuple[Any, ...]:

@@ -118,6 +118,7 @@ class SweepGroup(Group):
     seeds: int = identity(5, "trainings per alpha, judged on validation", ge=1, le=1000)
     confirm_seeds: int = identity(10, "fresh trainings of the candidate and of alpha 0, judged on the locked test", ge=1, le=1000)
     parallel_trials: Literal["auto"] | Annotated[int, Field(ge=1)] = free("auto", "trials side by side; auto is what fits")
+    fit_deadline_s: float = free(14400, "seconds after which a training's process is ended and its trial begun again", gt=0, le=604800)
     cpus_per_trial: float = free(1, "CPUs of each trial", gt=0)
     gpus_per_trial: float = free(0, "GPUs of each trial; fractions share one", ge=0)
 

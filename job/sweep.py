@@ -26,7 +26,7 @@ from job.generate import Committed
 from job.ground import layout, lineage, shards
 from job.ground.cost import Meter
 from job.ground.store import Store
-from job.pool import Floor
+from job.pool import Floor, deadline
 from job.records import Mix, Split, Trial
 from job.results import TrialResult
 from job.runplan import RunPlan
@@ -77,7 +77,10 @@ def train_trial(config: dict[str, Any]) -> None:
             }
             tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
         with meter.spending("train"):
-            fitted = [fit(task, plan.schedule, seed, device, **tensors) for seed in trial.seeds]
+            fitted = []
+            for seed in trial.seeds:
+                with deadline(plan.fit_deadline_s):
+                    fitted.append(fit(task, plan.schedule, seed, device, **tensors))
         _commit(store, plan, TrialResult(
             trial.id, trial.mix.alpha, trial.mix.realised_alpha, trial.mix.n_real, trial.mix.n_synthetic,
             plan.schedule.samples_seen, trial.seeds, trial.judged_on, np.stack([one.correct_N for one in fitted]),
@@ -160,11 +163,10 @@ def _fit_all(plan: RunPlan, split: Split, trials: Sequence[Trial], shared: Pixel
             broken.set()
             raise
         result = read_result(floor.store, plan, trial.id)
+        took = time.perf_counter() - start
         if result and result.process == process:   # else its process was replaced, and told what it spent itself
-            metered = result.seconds + result.load_s
-            floor.ledger.add([(room, "start", max(0.0, time.perf_counter() - start - metered), *held)])
-        if result:
-            floor.heard(process, [[room, "train", result.seconds + result.load_s, *held]], booked=False)
+            floor.ledger.add([(room, "start", max(0.0, took - result.seconds - result.load_s), *held)])
+        floor.heard(process, [[room, "trial", took, *held]], booked=False)   # for the budget alone
         floor.advance(len(trial.seeds))
 
     drivers = ThreadPoolExecutor(pool.workers)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from job import admit, doctor, plan, preview, run
-from job.errors import DataError
+from job.errors import DataError, SettingsError, redact
 from job.ground.events import Events
 from job.ground.store import Store
 from job.publish import export, gc, pointer, records, verify
@@ -46,7 +46,7 @@ def _verify(settings: Settings, events: Events) -> str:
 def _rollback(settings: Settings, events: Events) -> str:
     del events
     if settings.publish.version is None:
-        raise DataError("a rollback needs the version to go back to", "write: python -m job rollback NUMBER")
+        raise SettingsError("a rollback needs the version to go back to", "write: python -m job rollback NUMBER")
     now = pointer.rollback(admit.open_store(settings), settings.dataset, settings.publish.version)
     return f"latest is version {now.version} of run {now.run} ({now.verdict}); recorded as move {now.move}"
 
@@ -63,13 +63,22 @@ def _gc(settings: Settings, events: Events) -> str:
 
 def _export(settings: Settings, events: Events) -> str:
     store, chosen = admit.open_store(settings), settings.publish
+    to = _export_to(settings)
     version = records.read(store, settings.dataset, _number(store, settings))
-    to = Store(chosen.export_to or f"{settings.root.rstrip('/')}/{settings.dataset}/exports", settings.storage.retry_s)
     total = version.mix.n_synthetic if chosen.export_what == "mix" else version.counts.kept
     with events.room("export", total, "images") as advance:
         done = export.export(store, version, to=to, kind=chosen.export_format, what=chosen.export_what,
                              file_bytes=chosen.export_mb * 10**6, advance=advance)
     return f"{done.rows} images in {len(done.files)} files at {to.shown}/{done.folder}"
+
+
+def _export_to(settings: Settings) -> Store:
+    """Where exports go. Raises ``SettingsError`` for memory://, as of the root."""
+    to = Store(settings.publish.export_to or f"{settings.root.rstrip('/')}/{settings.dataset}/exports", settings.storage.retry_s)
+    if to.scheme == "memory":
+        raise SettingsError(f"{env_name(('publish', 'export_to'))}={redact(repr(settings.publish.export_to))} lives in one process and "
+                            "would be lost", "use a folder or a bucket")
+    return to
 
 
 def _doctor(settings: Settings, events: Events) -> str:

@@ -98,7 +98,8 @@ class TextToImage:
     def draw(self, specs: Sequence[SampleSpec]) -> list[Sample | Failure]:
         """One result per spec, in their order; all specs form one batch and share one size.
 
-        Raises ``DataError`` if the pipeline cannot draw at that size, or the batch does not fit into memory.
+        What the pipeline raises goes through (a text that it cannot read, too little memory): the room sorts it.
+        Raises ``DataError`` if the pipeline draws another size than was asked for.
         """
         import torch
 
@@ -109,14 +110,7 @@ class TextToImage:
         arguments["generator"] = [torch.Generator("cpu").manual_seed(spec.seed) for spec in specs]
         if self.options.negative_prompt:
             arguments["negative_prompt"] = [self.options.negative_prompt] * len(specs)
-        try:
-            output = self._pipeline(**arguments)
-        except torch.OutOfMemoryError as error:
-            raise DataError(f"{len(specs)} images of {size_px} px at once do not fit into the GPU's memory",
-                            "lower SALTWORKS_GENERATOR__BATCH_SIZE or SALTWORKS_GENERATOR__SIZE_PX") from error
-        except ValueError as error:   # how pipelines refuse a size or a text
-            raise DataError(f"the pipeline refuses to draw at {size_px} px: {_line(error)}",
-                            "choose a size, steps and a scheduler that it knows") from error
+        output = self._pipeline(**arguments)
         height, width = output.images.shape[-2:]
         if (height, width) != (size_px, size_px):
             raise DataError(f"the pipeline drew {width}×{height} px instead of {size_px}", "choose a size that it knows")

@@ -4,6 +4,7 @@ Every process tells what it has spent so far in create-only heartbeats, one each
 losing work is billed too, to within one heartbeat per kill. A heartbeat is cumulative: the last of a process is its bill.
 """
 
+import atexit
 import json
 import threading
 import time
@@ -51,8 +52,9 @@ class Meter:
         self.process = process or uuid.uuid4().hex[:12]
         self._store, self._run, self._room, self._held, self._clock = store, run, room, (gpus, cpus), clock
         self._seconds: Spent = {}
+        self._told: Spent = {}
         self._kind, self._since = "idle", clock()
-        self._lock = threading.RLock()
+        self._lock, self._writing = threading.RLock(), threading.Lock()
         self._sequence = 0
 
     @contextmanager
@@ -70,13 +72,20 @@ class Meter:
             self._switch(self._kind)
             return dict(self._seconds)
 
+    def since(self) -> dict[str, Any]:
+        """What a commit tells: seconds by kind since the commit before it, and what this process holds."""
+        now, gpus, cpus = self.seconds(), *self._held
+        spent = {kind: round(seconds - self._told.get(kind, 0.0), 4) for kind, seconds in now.items()}
+        self._told = now
+        return {"spent_s": {kind: seconds for kind, seconds in spent.items() if seconds}, "gpus": gpus, "cpus": cpus}
+
     def rows(self) -> list[list[Any]]:
         """As a heartbeat holds them: room, kind, seconds, GPUs and CPUs held."""
         return [[self._room, kind, round(seconds, 4), *self._held] for kind, seconds in sorted(self.seconds().items())]
 
     def beat(self) -> None:
         """Tell what is spent up to now."""
-        with self._lock:
+        with self._writing:   # not the lock of the seconds: storage may make us wait for minutes, and the work goes on
             data = json.dumps(self.rows()).encode()
             try:
                 while not self._store.create(self._run.cost(self.process, self._sequence), data):
@@ -86,7 +95,9 @@ class Meter:
             self._sequence += 1
 
     def start(self) -> "Meter":
-        """Beat until the process ends."""
+        """Beat until the process ends, and once more then, unless it is killed."""
+        atexit.register(self.beat)
+
         def loop() -> None:
             while True:
                 time.sleep(BEAT_S)

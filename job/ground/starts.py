@@ -41,15 +41,20 @@ class Start:
 class Starts:
     """The marks of one run, or of one room of it."""
 
-    def __init__(self, store: Store, run: Run, room: str = "", most: int = MOST) -> None:
+    def __init__(self, store: Store, run: Run, room: str = "", most: int = MOST, session: str = "") -> None:
+        """``session``: the one call that works units off; only its own starts count towards ``most``.
+
+        So neither an outage that ended earlier ones nor what was repaired since stands in a unit's way.
+        """
         self._store, self._run, self._room, self._most = store, run, room, most
+        self._session = session or "-"
 
     def begin(self, unit: Unit) -> Start:
         """Mark a start. Raises ``DataError`` for a unit that was begun more than ``most`` times and never finished."""
         number = 1
         while not self._mark(unit, f"{number:03d}"):
             number += 1
-        if number > self._most:
+        if number > self._most and self._own(unit) > self._most:
             raise DataError(f"{unit.name} was begun {self._most} times and its process ended every time",
                             "look at the last lines of the workers' logs; it is likely memory, a deadline too short "
                             "(SALTWORKS_GENERATOR__UNIT_DEADLINE_S), or broken weights")
@@ -69,7 +74,12 @@ class Starts:
             self._mark(unit, f"{start.number:03d}-9999-drawn")
 
     def _mark(self, unit: Unit, what: str) -> bool:
-        return self._store.create(self._run.start(self._name(unit), what), uuid.uuid4().hex.encode())
+        return self._store.create(self._run.start(self._name(unit), what), f"{self._session} {uuid.uuid4().hex}".encode())
+
+    def _own(self, unit: Unit) -> int:
+        """Starts of this session, the one just marked included."""
+        keys = [key for key, _ in self._store.list(self._run.starts(self._name(unit))) if re.search(r"/\d{3}\.json$", key)]
+        return sum(self._store.read(key).decode().startswith(f"{self._session} ") for key in keys)
 
     def _name(self, unit: Unit) -> str:
         return f"{self._room}-{unit.name}" if self._room else unit.name

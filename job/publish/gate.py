@@ -20,6 +20,7 @@ from job.report.model import Report
 from job.runplan import PublishPolicy, RunPlan
 
 LOOKED_AT = 8   # shards, spread over the run, whose marks and origin are read
+COUNTED = ("refused.json: ", " of 64 bits differ): ")   # up to here a warning counts real files; behind it, it names some
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +83,19 @@ def _held(shards: Sequence[Shard]) -> int:
 
 
 def private(report: Report) -> Report:
-    """The report without what names real files by its nature: refused files, and where the real images lie."""
+    """The report without what names real files by its nature: refused files, near copies, and where the real images lie.
+
+    Of warnings about them the count stays. A report that was censored before, or names nothing, stays as it is.
+    """
     settings = {name: value for name, value in report.settings.items() if name != "source_options"}
-    warnings = [text.replace(f": {one}", "") for text in report.warnings for one in report.refused[:1] or [""]]
-    return report.model_copy(update={"refused": [], "settings": settings, "warnings": warnings})
+    return report.model_copy(update={"refused": [], "settings": settings, "warnings": [_counted(text) for text in report.warnings]})
+
+
+def _counted(warning: str) -> str:
+    for mark in COUNTED:
+        head, found, _ = warning.partition(mark)
+        warning = head + found.removesuffix(": ")
+    return warning
 
 
 def nothing_named(split: Split, report: Report, held: Sequence[Held]) -> None:

@@ -35,6 +35,7 @@ class Shard:
     file: File
     failed: tuple[int, ...]
     origin: tuple[str, str, str]   # model, revision, licence
+    paid_s: float = 0.0            # seconds of drawing and encoding that this run paid for; 0 if another run drew it
 
     def row_of(self, indices: np.ndarray) -> np.ndarray:
         """Row numbers in the shard of these indices of the class (int64, as many)."""
@@ -82,11 +83,11 @@ def classes(store: Store, planned: RunPlan) -> Iterator[Held]:
     for words in planned.classes:
         mine = sorted((unit for unit in units if unit.class_key == words.key), key=lambda unit: unit.lo)
         if mine:
-            yield _held(store, planned.recipe, words, mine, index[words.key])
+            yield _held(store, planned.recipe, planned.run, words, mine, index[words.key])
             pa.default_memory_pool().release_unused()   # the next class needs about as much
 
 
-def _held(store: Store, recipe: Recipe, words: ClassWords, units: Sequence[Unit], key: str) -> Held:
+def _held(store: Store, recipe: Recipe, run: str, words: ClassWords, units: Sequence[Unit], key: str) -> Held:
     data = store.get(key)
     if data is None or not key.endswith(f"-{lineage.sha256(data)[:16]}.parquet"):
         raise QualityError(f"the decisions on class {words.name!r} are missing or changed: {key}", AGAIN)
@@ -114,7 +115,7 @@ def _held(store: Store, recipe: Recipe, words: ClassWords, units: Sequence[Unit]
                 wrong.append(f"{unit.name}: the indices of its decisions are not its own")
             mine = np.array([state == "kept" for state in states], dtype=bool)
             kept[index[lo:up][mine]] = True
-            shards.append(_shard(unit, commit, int(mine.sum())))
+            shards.append(_shard(unit, commit, int(mine.sum()), run))
     if inside != len(index):
         wrong.append(f"{key}: {len(index) - inside} decisions on samples of no round")
     if wrong:
@@ -162,7 +163,8 @@ def _compare(
     return wrong
 
 
-def _shard(unit: Unit, commit: Mapping[str, Any], kept: int) -> Shard:
+def _shard(unit: Unit, commit: Mapping[str, Any], kept: int, run: str) -> Shard:
     file = File(key=commit["data"], kind="images", class_key=unit.class_key, sha256=commit["sha256"], bytes=commit["bytes"],
                 rows=commit["made"], kept=kept)
-    return Shard(unit, file, tuple(index for index, _, _ in commit["failed"]), tuple(commit["origin"]))
+    paid_s = commit["draw_s"] + commit["encode_s"] if commit["run"] == run else 0.0
+    return Shard(unit, file, tuple(index for index, _, _ in commit["failed"]), tuple(commit["origin"]), paid_s)

@@ -120,9 +120,9 @@ def _below_dataset(store: Store, there: Inventory, dataset: str, grace_s: float)
             reason = "" if name.startswith(LOCK) else "left behind by a writer that died"
         else:
             match thing.key.split("/"):
-                case [_, "runs", run, kind, *_] if run in finished:
+                case [home, "runs", run, kind, *_] if home == dataset and run in finished:
                     reason = _of_run(record, finished[run], kind, thing.key)
-                case [_, "versions", number, _] if number.isdigit() and int(number) not in there.numbers[dataset]:
+                case [home, "versions", number, _] if home == dataset and number.isdigit() and int(number) not in there.numbers[dataset]:
                     reason = "describes a version that is gone"
         if reason:
             yield [_garbage(thing, reason)]

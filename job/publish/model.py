@@ -91,7 +91,7 @@ class Mixed(Part):
 
 class Line(Part):
     room: str
-    kind: str
+    kind: str = Field(description="what the seconds went into; repeated: drawn or trained without leading to a commit of this run")
     seconds: float
     gpu: bool
     cost: float | None = Field(description="null without a price")
@@ -125,7 +125,7 @@ class Version(Part):
     settings: dict[str, object] = Field(description="what decided the result, with no secret of a URL in it")
     versions: dict[str, str] = Field(description="of the software that made it")
     image_digest: str = Field(description="of the container image; empty where none was told")
-    code_digest: str = Field(description="of the code that ran; empty where none was told")
+    code_digest: str = Field(description="of the code that published, as it was told; else sha256 over the package's own files")
     files_sha256: str = Field(pattern="^[0-9a-f]{64}$", description="over the file list: see job/publish/model.py")
     files: list[File]
 

@@ -2,7 +2,8 @@
 
 Every move is a record of its own, ``moves/<n>.json``, create-only and numbered without gaps: the last of them is what
 ``latest.json`` says, or should. A publish moves only forward, to a version later than any that was ever pointed to, so
-what was rolled back stays back; only ``rollback`` goes where it is told.
+what was rolled back stays back; only ``rollback`` goes where it is told. Whether a version may move is told when it is
+published; who publishes it again with ``always`` or ``never`` is heard, too.
 """
 
 import json
@@ -63,12 +64,15 @@ def latest(store: Store, dataset: str) -> Pointer | None:
     return _pointer(moves[-1])
 
 
-def advance(store: Store, version: Version) -> bool:
-    """Move forward to a version that its verdict and policy let move, once. Returns whether latest now points to it."""
+def advance(store: Store, version: Version, asked: str = "helped") -> bool:
+    """Move forward to a version, once, if it was to move when it was published and ``asked`` is not ``never``, or if
+    ``asked`` is ``always``. Returns whether latest now points to it.
+    """
+    moves_on = asked == "always" or (version.moves_latest and asked != "never")
     for _ in range(ROUNDS):
         moves = _moves(store, version.dataset)
         reached = max((one.version for one in moves), default=0)
-        if not version.moves_latest or version.number <= reached:
+        if not moves_on or version.number <= reached:
             if moves:
                 _point(store, version.dataset, moves[-1])   # a mover may have died between record and pointer
             return bool(moves) and moves[-1].version == version.number

@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 
 from job.errors import QualityError
 from job.ground import layout, lineage
+from job.ground.cost import with_repeated
 from job.ground.store import Store
-from job.publish import gate, gather, mixed, pointer, records
+from job.publish import code, gate, gather, mixed, paid, pointer, records
 from job.publish.model import (
     ClassCounts,
     Cost,
@@ -39,7 +40,9 @@ def publish(
 ) -> tuple[Version, bool]:
     """The version of this finished run, made now or found, and whether ``latest.json`` points to it.
 
-    ``spent``: the run's bill. Raises ``QualityError`` (65) unless the run is whole (see ``gather.classes``) and every
+    ``spent``: the run's ledger, line by line; the version shows apart what led to none of the run's commits. Without a
+    ``code_digest`` the digest of the installed package stands there. ``policy.move_latest`` is heard whenever it is asked
+    for, see ``pointer.advance``. Raises ``QualityError`` (65) unless the run is whole (see ``gather.classes``) and every
     gate of ``gate.py`` holds; nothing is written before all of that is known.
     """
     keys = layout.Run(planned.dataset, planned.run)
@@ -48,7 +51,7 @@ def publish(
     found, _ = records.own(store, planned.dataset, planned.run)
     if found is None:
         found = _create(store, _draft(store, keys, planned, split, report, spent, policy, image_digest, code_digest))
-    return found, pointer.advance(store, found)
+    return found, pointer.advance(store, found, policy.move_latest)
 
 
 def _draft(
@@ -81,10 +84,11 @@ def _draft(
         ),
         mix=Mixed(alpha=mix.alpha, realised_alpha=mix.realised_alpha, n_real=mix.n_real, n_synthetic=mix.n_synthetic),
         counts=Counts(planned=sum(len(one.kept) for one in held), **_sums(held)), classes=_classes(planned, held, mix),
-        lineage=_lineage(planned, held, descent), cost=_cost(planned, spent, sum(one.states["kept"] for one in held)),
+        lineage=_lineage(planned, held, descent),
+        cost=_cost(planned, with_repeated(spent, paid.committed(store, keys, held)), sum(one.states["kept"] for one in held)),
         privacy=policy.privacy, moves_latest=policy.move_latest == "always" or (
             policy.move_latest == "helped" and report.verdict == "helped"),
-        settings=dict(report.settings), versions=report.versions, image_digest=image_digest, code_digest=code_digest,
+        settings=dict(report.settings), versions=report.versions, image_digest=image_digest, code_digest=code_digest or code.digest(),
         files_sha256=files_digest(files), files=files,
     )
 

@@ -25,7 +25,12 @@ from job.tasks import TASKS
 
 LIBRARIES = ("ray", "torch", "torchvision", "torchmetrics", "diffusers", "transformers", "pyarrow", "pillow", "numpy", "scikit-learn")
 REFUSED = 20   # named in the report; all of them are in refused.json
-ASIDE = {"identical to ": "identical to another", "beyond the cap": "beyond the cap"}   # start of a reason: its class
+ASIDE = {   # start of a reason: what all of its kind are counted as, without a name or a number
+    "identical to ": "identical to another", "of one group with ": "of one group with a judged one",
+    "its perceptual hash differs in ": "nearly identical to a judged one", "beyond the cap": "beyond the cap",
+    "set aside by the source": "set aside by the source", "no part was published for it": "no part was published for it",
+}
+OTHERWISE = "for another reason"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +108,10 @@ def _shown(value: Any) -> Any:
 
 
 def _aside(split: Split) -> dict[str, int]:
-    """How many real images were set aside, by reason; all copies count together."""
+    """How many real images were set aside, by kind of reason: a reason itself may name a real file."""
     reasons = split.part("aside")["reason"].to_pylist()
-    return dict(sorted(Counter(next((ASIDE[start] for start in ASIDE if one.startswith(start)), one) for one in reasons).items()))
+    kinds = (next((kind for start, kind in ASIDE.items() if one.startswith(start)), OTHERWISE) for one in reasons)
+    return dict(sorted(Counter(kinds).items()))
 
 
 def _told(refused: Sequence[Refusal]) -> list[str]:

@@ -44,6 +44,7 @@ class Made:
     rounds: int
     report: Report | None
     spent: tuple[CostLine, ...] = SPENT
+    found: Found | None = None
 
     @property
     def keys(self) -> layout.Run:
@@ -66,12 +67,7 @@ def make_run(
     if not folder.exists():
         write(folder, {f"{part}/{path}": data for at, (part, count) in enumerate(PER_CLASS.items())
                        for path, data in class_folders(dict.fromkeys(classes, count), seed=1000 * at).items()})
-    chosen = settings.load([
-        f"--root={store.url}", f"--dataset={dataset}", *([f"--edition={edition}"] if edition else []),
-        "--real.name=image_folder", f"--real.options.url={folder}", "--generator.name=fake", "--generator.options.blank_share=0.75",
-        "--generator.size_px=16", "--generator.unit_size=8", "--generator.failed_share=0.5", "--filter.max_rounds=20",
-        "--sweep.alphas=0,.5,.75", "--sweep.seeds=3", "--sweep.confirm_seeds=5", *flags,
-    ], environ={})
+    chosen = settings.load(flags_of(store, folder, dataset, edition, flags), environ={})
     found = plan.choose_plugs(chosen)
     planned, split = admit.freeze(store, chosen, found, *admit.draft(store, chosen, found))
     drawn, decisions, rounds = _draw(store, planned)
@@ -88,11 +84,21 @@ def make_run(
     scores = {key: measure.scores(store, planned, [one for one in committed if one.unit.class_key == key]) for key in decisions}
     tallies = {words.key: filtering.tally(words, decisions[words.key], scores[words.key], quota, planned.unit_size)
                for words, quota in zip(planned.classes, planned.quotas, strict=True)}
-    found = Found(planned, split, tallies, committed, rounds, results, choice, 1, candidate, baseline, verdict)
-    report = assemble(found, [], {}, SPENT, [])
+    told = Found(planned, split, tallies, committed, rounds, results, choice, 1, candidate, baseline, verdict)
+    report = assemble(told, [], {}, SPENT, [])
     store.replace(keys.report("report.json"), report.model_dump_json(indent=1).encode())
     store.create(keys.done(), lineage.canonical({"report": keys.report("report.json")}).encode())
-    return Made(store, planned, split, committed, decisions, rounds, report)
+    return Made(store, planned, split, committed, decisions, rounds, report, found=told)
+
+
+def flags_of(store: Store, folder: Path, dataset: str = "pets", edition: str = "", more: Sequence[str] = ()) -> list[str]:
+    """The settings of such a run, as a command gives them."""
+    return [
+        f"--root={store.url}", f"--dataset={dataset}", *([f"--edition={edition}"] if edition else []),
+        "--real.name=image_folder", f"--real.options.url={folder}", "--generator.name=fake", "--generator.options.blank_share=0.75",
+        "--generator.size_px=16", "--generator.unit_size=8", "--generator.failed_share=0.5", "--filter.max_rounds=20",
+        "--sweep.alphas=0,.5,.75", "--sweep.seeds=3", "--sweep.confirm_seeds=5", *more,
+    ]
 
 
 def draw_unit(store: Store, planned: RunPlan, unit: Unit) -> None:

@@ -34,8 +34,9 @@ CHANGED = {   # another value of every setting
     "mixing.allocation": "equal", "task.options": '{"flip": true}', "train.size_px": "32", "train.steps": "7", "train.batch_size": "8",
     "train.learning_rate": ".1", "train.weight_decay": ".1", "train.threads": "2", "sweep.alphas": "0,.5", "sweep.seeds": "6",
     "sweep.confirm_seeds": "11", "sweep.parallel_trials": "2", "sweep.cpus_per_trial": ".5", "sweep.gpus_per_trial": "1",
+    "sweep.fit_deadline_s": "60",
     "price.per_gpu_hour": "2", "price.per_cpu_hour": ".1", "price.currency": "EUR", "price.source": "a list", "price.date": "2026-01-01",
-    "storage.retry_s": "5", "stop_grace_s": "3", "budget_usd": "7", "privacy": "true", 
+    "storage.retry_s": "5", "stop_grace_s": "3", "budget_usd": "7", "privacy": "true",
     "image_digest": "sha256:1", "code_digest": "abc", "real.generated_in_train": "true",
     "split.near_duplicate_bits": "2", "split.table": "parts.csv", "generator.unit_deadline_s": "60", "publish.when_done": "false",
     "publish.move_latest": "always", "publish.licences": '["MIT"]', "publish.version": "3", "publish.confirm": "true",
@@ -43,8 +44,7 @@ CHANGED = {   # another value of every setting
     "publish.export_what": "kept", "publish.export_mb": "64",
 }
 FOLDER = {"SALTWORKS_REAL__NAME": "image_folder", "SALTWORKS_REAL__OPTIONS__URL": "x"}
-ALONG = {"real.name": FOLDER, "real.options": FOLDER, "measure.metrics": {"SALTWORKS_FILTER__KIND": "none"},
-         "budget_usd": {"SALTWORKS_PRICE__PER_CPU_HOUR": "1"}}   # what it needs beside it
+ALONG = {"real.name": FOLDER, "real.options": FOLDER, "measure.metrics": {"SALTWORKS_FILTER__KIND": "none"}}   # what it needs beside it
 ONLY = {"task.name"}   # there is but one
 
 
@@ -63,7 +63,7 @@ def test_a_run_is_named_by_its_identity_settings_and_by_no_other(path: tuple[str
     before, after = plan_of(along), plan_of(along | {env_name(path): CHANGED[name]})
     assert (before.run != after.run) == field.json_schema_extra["identity"]
     if not field.json_schema_extra["identity"]:
-        allowed = {"batch_size", "failed_share", "unit_deadline_s", "price"}
+        allowed = {"batch_size", "failed_share", "unit_deadline_s", "fit_deadline_s", "price"}
         assert replace(after, **{one: getattr(before, one) for one in allowed}) == before
 
 
