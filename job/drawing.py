@@ -74,15 +74,16 @@ class Drawing:
     def draw(self, lo: int, hi: int) -> None:
         """Draw [lo, hi). Raises ``SettingsError`` if half a batch does not fit into memory either."""
         try:
+            return self._range(lo, hi)
+        except _LessMemory:
+            if self.batch_size == self._asked > 1:
+                self.batch_size = self._asked // 2   # once, and the commit says so
+                _free_memory()
+        try:
             self._range(lo, hi)
         except _LessMemory:
-            half = self._asked // 2
-            if half < 1 or self.batch_size == half:
-                raise SettingsError(f"a batch of {self.batch_size} does not fit into the device's memory, nor did {self._asked}",
-                                    "lower SALTWORKS_GENERATOR__BATCH_SIZE, or the size of the images") from None
-            self.batch_size = half   # once, and the commit says so
-            _free_memory()
-            self._range(lo, hi)
+            raise SettingsError(f"a batch of {self.batch_size} does not fit into the device's memory, nor did {self._asked}",
+                                "lower SALTWORKS_GENERATOR__BATCH_SIZE, or the size of the images") from None
 
     def _range(self, lo: int, hi: int) -> None:
         wanted = [lineage.spec(self._recipe, self._words, index) for index in range(lo, hi) if index not in self._failed]

@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from job import plugs
+from job.drawing import Beyond, Drawing, encoder
 from job.errors import DataError, SettingsError
 from job.generators.text_to_image import TextToImage
 from job.ground import lineage, weights
+from job.ground.pixels import decode
 from job.records import Failure, Origin, Sample, SampleSpec
 from tests.contract import tiny_pipeline
 
@@ -152,7 +155,78 @@ def test_pickled_weights_are_refused_before_any_library_sees_them(tiny: str, tmp
         loaded(str(folder))
 
 
+def drawn(generator: TextToImage, size_px: int, count: int = 6, batch_size: int = 4) -> Drawing:
+    """A unit drawn through the room's own batching."""
+    words = lineage.class_words(0, "a")
+    recipe = lineage.make_recipe(generator="text_to_image", options="{}", weights="w", templates=("a {name}",), size_px=size_px,
+                                 encoding="png", seed=0)
+    with encoder() as encode:
+        work = Drawing(generator, recipe, words, batch_size, encode)
+        work.draw(0, count)
+        work.refuse_if_all_raised("unit")
+        [image.result() for _, image in work.made]
+    return work
+
+
 def test_a_size_that_the_pipeline_cannot_draw_is_a_data_error(tiny: str) -> None:
+    with pytest.raises(DataError, match=r"not one of the 6 samples.*divisible by 8") as caught:
+        drawn(loaded(tiny, steps=1)[0], 31)
+    assert "size" in caught.value.cure
+
+
+def test_a_batch_that_does_not_fit_into_memory_is_halved_once_and_the_pictures_stay(tiny: str) -> None:
     generator, _ = loaded(tiny, steps=1)
-    with pytest.raises(DataError, match="31 px"):
-        generator.draw(specs_of(31))
+    whole, pipeline = drawn(generator, 32), generator._pipeline
+
+    class Small:
+        """A device with room for ``most`` pictures at once."""
+
+        def __init__(self, most: int) -> None:
+            self.most = most
+
+        def __call__(self, **arguments):   # type: ignore[no-untyped-def]
+            if len(arguments["prompt"]) > self.most:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+            return pipeline(**arguments)
+
+    generator._pipeline = Small(2)
+    half = drawn(generator, 32)
+    assert (whole.batch_size, half.batch_size) == (4, 2)
+    assert [(spec.id, spec.seed) for spec, _ in half.made] == [(spec.id, spec.seed) for spec, _ in whole.made]
+    for (_, one), (_, other) in zip(half.made, whole.made, strict=True):
+        pixels = [decode(image.result()[0]).astype(int) for image in (one, other)]
+        assert abs(pixels[0] - pixels[1]).max() <= 1
+    generator._pipeline = Small(1)
+    with pytest.raises(SettingsError, match="a batch of 2 does not fit into the device's memory, nor did 4") as caught:
+        drawn(generator, 32)
+    assert "SALTWORKS_GENERATOR__BATCH_SIZE" in caught.value.cure
+
+
+def test_a_text_that_the_pipeline_cannot_read_costs_its_own_sample_alone(tiny: str) -> None:
+    generator, _ = loaded(tiny, steps=1)
+    pipeline = generator._pipeline
+    name = lineage.sample_id(lineage.make_recipe(
+        generator="text_to_image", options="{}", weights="w", templates=("a {name}",), size_px=32, encoding="png", seed=0
+    ).id, lineage.class_words(0, "a").key, 4)
+    unreadable = {lineage.seed_of(name, redraw) for redraw in range(4)}
+
+    def picky(**arguments):   # type: ignore[no-untyped-def]
+        if any(one.initial_seed() in unreadable for one in arguments["generator"]):
+            raise ValueError("cannot read this")
+        return pipeline(**arguments)
+
+    generator._pipeline = picky
+    work = drawn(generator, 32)
+    assert [(one.spec.index, one.reason) for one in work.failed] == [(4, "ValueError: cannot read this")]
+    assert [spec.index for spec, _ in work.made] == [0, 1, 2, 3, 5]
+
+
+def test_a_poisoned_device_ends_the_process_and_blames_no_sample(tiny: str) -> None:
+    generator, _ = loaded(tiny, steps=1)
+
+    def poisoned(**_):   # type: ignore[no-untyped-def]
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    generator._pipeline = poisoned
+    with pytest.raises(Beyond, match="illegal memory access"):
+        drawn(generator, 32)

@@ -163,6 +163,38 @@ def test_a_signal_lets_what_is_in_flight_finish_begins_nothing_more_and_ends_in_
     assert starts(tmp_path) == commits   # what was begun was finished
 
 
+@pytest.mark.timeout(300)
+def test_a_grace_that_is_too_short_ends_in_75_all_the_same_and_loses_nothing_but_what_was_begun(local_ray: str, tmp_path: Path) -> None:
+    slow = ("--generator.options.seconds_per_image", "6")
+    process = driver(tmp_path, local_ray, *slow, "--stop_grace_s", "1")
+    until(process, tmp_path, "digits/runs/*/starts/*-*/001.json", 1)
+    process.send_signal(signal.SIGTERM)
+    asked = time.monotonic()
+    _, err = process.communicate()
+    assert process.returncode == 75, err
+    assert time.monotonic() - asked < 20   # a unit takes 24
+    assert count(tmp_path, "synthetic/*/commits/*.json") == 0
+
+
+def test_a_signal_ends_in_75_before_and_after_the_rooms_too() -> None:
+    """Ray puts a handler of its own in place, and leaves it there when it is shut down."""
+    code = ("import signal, sys; sys.argv = ['job', 'run']\n"
+            "from job import settings; from job.cluster import cluster\n"
+            "from job.__main__ import main\n"
+            "from job import verbs\n"
+            "def verb(chosen, events):\n"
+            "    with cluster(chosen):\n"
+            "        pass\n"
+            "    signal.raise_signal(signal.SIGTERM)\n"
+            "    return 'not reached'\n"
+            "verbs.VERBS['run'] = (verb, '')\n"
+            "sys.exit(main(['run']))")
+    environ = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 75, done.stderr
+    assert "run again to resume" in done.stderr
+
+
 def room(walk: River) -> generate.Drawn:
     """The room that draws, alone."""
     units = plan.first_round(walk.plan)
