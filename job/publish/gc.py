@@ -122,8 +122,9 @@ def _below_dataset(store: Store, there: Inventory, dataset: str, grace_s: float)
             match thing.key.split("/"):
                 case [home, "runs", run, kind, *_] if home == dataset and run in finished:
                     reason = _of_run(record, finished[run], kind, thing.key)
-                case [home, "versions", number, _] if home == dataset and number.isdigit() and int(number) not in there.numbers[dataset]:
-                    reason = "describes a version that is gone"
+                case [home, "versions", number, _] if home == dataset and number.isdigit():
+                    gone = int(number) not in there.numbers.get(dataset, {int(number)})   # what is shared has no versions
+                    reason = "describes a version that is gone" if gone else ""
         if reason:
             yield [_garbage(thing, reason)]
 

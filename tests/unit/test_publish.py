@@ -22,7 +22,7 @@ from job.ground.store import Store
 from job.publish import pointer, records
 from job.publish.model import Version, files_digest, schema
 from tests.unit.made_run import Made, make_run
-from tests.unit.publishing import Crash, Dying, contents, folder, memory, policy, publish_it
+from tests.unit.publishing import Crash, Dying, contents, folder, memory, publish_it
 
 pytestmark = pytest.mark.unit
 
@@ -240,54 +240,6 @@ def test_images_without_their_mark_are_not_published(part: str, made: Made) -> N
     made.store.replace(commit, lineage.canonical(told).encode())
     with pytest.raises(QualityError, match="not marked as generated"):
         publish_it(made)
-
-
-@pytest.mark.parametrize(("word", "when", "moves"), [
-    ("helped", "helped", True), ("hurt", "helped", False), ("no detectable difference", "helped", False),
-    ("hurt", "always", True), ("no detectable difference", "always", True), ("helped", "never", False),
-])
-def test_only_help_moves_latest_unless_asked(word: str, when: str, moves: bool, real: Path) -> None:
-    made = make_run(memory(), real, word=word)
-    version, moved = publish_it(made, move_latest=when)
-    assert (moved, version.moves_latest, version.judged.word) == (moves, moves, word)
-    there = pointer.latest(made.store, "pets")
-    assert (there and there.version) == (1 if moves else None)
-    assert len(made.store.list(layout.moves("pets"))) == moves
-
-
-def test_what_is_asked_later_moves_latest_and_without_asking_nothing_moves(made: Made) -> None:
-    assert policy().move_latest == "helped"
-    first = publish_it(made, move_latest="never")
-    assert publish_it(made) == publish_it(made, move_latest="never") == first
-    assert pointer.latest(made.store, "pets") is None
-    before = made.store.read(layout.version("pets", 1))
-    assert publish_it(made, move_latest="always") == (first[0], True)
-    assert made.store.read(layout.version("pets", 1)) == before   # a version never changes
-    there = pointer.latest(made.store, "pets")
-    assert there
-    assert (there.version, len(made.store.list(layout.moves("pets")))) == (1, 1)
-    assert publish_it(made, move_latest="never") == publish_it(made) == (first[0], True)   # where it is, it stays
-
-
-def test_no_publish_undoes_a_rollback_whatever_it_asks(made: Made, real: Path) -> None:
-    publish_it(made)
-    second = make_run(made.store, real, edition="e2", word="hurt")
-    assert publish_it(second)[1] is False
-    assert publish_it(second, move_latest="always")[1]
-    pointer.rollback(made.store, "pets", 1)
-    for asked in ("helped", "always", "never"):
-        assert not publish_it(second, move_latest=asked)[1]
-    there = pointer.latest(made.store, "pets")
-    assert there
-    assert (there.version, len(made.store.list(layout.moves("pets")))) == (1, 3)
-
-
-def test_a_version_is_published_as_never_to_move_and_a_crash_does_not_change_that(made: Made, real: Path) -> None:
-    with pytest.raises(Crash):
-        publish_it(made, Dying(made.store.url, 3, done=False), move_latest="always")   # the version stands, nothing has moved
-    assert records.numbers(made.store, "pets") == [1]
-    assert publish_it(made, move_latest="never")[1] is False
-    assert publish_it(made)[1]
 
 
 def _redecide(made: Made, class_key: str, rows: list[dict[str, Any]]) -> None:
