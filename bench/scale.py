@@ -12,7 +12,6 @@ import datetime
 import itertools
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -208,6 +207,7 @@ def compare(runs: Sequence[dict[str, Any]], told: dict[str, Any]) -> dict[str, A
             ratios[f"units of {unit}, {f'{nodes} nodes' if nodes else 'one process'}"] = {
                 "from": least["samples"], "to": most["samples"],
                 "driver_peak": round(most["driver_peak_mib"] / least["driver_peak_mib"], 3),
+                "driver_peak_before_the_sweep": round(before_the_sweep(most) / before_the_sweep(least), 3),
                 "resume_peak": round(most["resume"]["peak_mib"] / least["resume"]["peak_mib"], 3),
                 "cpu_s_per_image": round((most["cpu_s"] / most["drawn"]) / (least["cpu_s"] / least["drawn"]), 3),
                 "cpu_s_per_image_drawing": round(least["images_per_cpu_s"] / most["images_per_cpu_s"], 3),
@@ -215,15 +215,21 @@ def compare(runs: Sequence[dict[str, Any]], told: dict[str, Any]) -> dict[str, A
                     round(1000 * (two["cpu_s"] - one["cpu_s"]) / (two["drawn"] - one["drawn"]), 3)
                     for one, two in itertools.pairwise(mine)],
             }
-    each = sum(told["per_unit"].values()) if told else None
+    largest = {one["unit_size"]: one for one in sorted(runs, key=lambda one: one["samples"])}
     return {
         "ratios": ratios,
-        "objects_per_million_images": {str(unit): round(statistics.median(
-            (one["objects_by_kind"]["data"] + one["objects_by_kind"]["commits"] + one["objects_by_kind"]["starts"]) / one["drawn"] * 1e6
-            for one in runs if one["unit_size"] == unit)) for unit in sorted({one["unit_size"] for one in runs})},
-        "requests_per_million_images": {str(unit): round(each * 1e6 / unit) for unit in sorted({one["unit_size"] for one in runs})}
-        if each else {},
+        "per_million_images": {f"units of {unit}": {
+            "objects": round(sum(one["objects_by_kind"][name] for name in ("data", "commits", "starts")) / one["drawn"] * 1e6),
+            "requests": round(sum(told["per_unit"].values()) * 1e6 / unit),
+            "gigabytes": round(one["bytes"] / one["drawn"] / 1e3, 3),
+        } for unit, one in sorted(largest.items())},
     }
+
+
+def before_the_sweep(one: dict[str, Any]) -> float:
+    """Peak of the driver's memory (MiB) until the libraries of the training are loaded, which take more than all the rest."""
+    before = itertools.takewhile(lambda stretch: stretch["name"] != "sweep", one["stretches"].values())
+    return max(stretch["peak_mib"] for stretch in before)
 
 
 def main() -> None:

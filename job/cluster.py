@@ -33,8 +33,7 @@ def cluster(settings: Settings) -> Iterator[dict[str, Pool]]:
         start = {} if address else {"include_dashboard": False}
         with _muted():
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **start)
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, signal.default_int_handler)   # Ray has just put its own there, and leaves it for good
+        _end_as_by_ctrl_c()
     try:
         have, gen, arms = ray.cluster_resources(), settings.generator, settings.sweep
         yield {
@@ -46,6 +45,13 @@ def cluster(settings: Settings) -> Iterator[dict[str, Pool]]:
     else:
         if ours:
             ray.shutdown()
+            _end_as_by_ctrl_c()
+
+
+def _end_as_by_ctrl_c() -> None:
+    """What SIGTERM does outside the rooms. Ray sets a handler of its own when it starts, and none when it ends."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def leave() -> None:

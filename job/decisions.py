@@ -3,17 +3,22 @@
 Only one class is in memory at a time, so what the driver holds does not grow with the images of all classes.
 """
 
+import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from job import filtering, measure
 from job.generate import Committed
-from job.ground import layout, lineage, shards
+from job.ground import layout, lineage
 from job.ground.store import Store
 from job.records import ClassWords, Tally
 from job.runplan import RunPlan
+
+ROWS = 1 << 14                                       # of a row group: the writer holds one of them, encoded
+REPEATED = ["unit", "class_key", "state", "reason"]  # a dictionary of ids, which are hashes, takes memory and makes the file larger
 
 
 def decide(store: Store, plan: RunPlan, words: ClassWords, committed: Sequence[Committed]) -> tuple[Tally, str]:
@@ -28,7 +33,7 @@ def decide(store: Store, plan: RunPlan, words: ClassWords, committed: Sequence[C
     tally = filtering.tally(words, table, scores, quota, plan.unit_size)
     if tally.short:
         return tally, ""
-    data = shards.table_bytes(table)
+    data = _packed(table)
     key = layout.Run(plan.dataset, plan.run).filtered(words.key, lineage.sha256(data)[:16])
     store.create(key, data)
     return tally, key
@@ -37,6 +42,13 @@ def decide(store: Store, plan: RunPlan, words: ClassWords, committed: Sequence[C
 def seal(store: Store, plan: RunPlan, keys: Mapping[str, str]) -> None:
     """Write down which tables hold the decisions: class key to key."""
     store.create(layout.Run(plan.dataset, plan.run).filtered_index(), lineage.canonical(dict(keys)).encode())
+
+
+def _packed(table: pa.Table) -> bytes:
+    """Decisions as Parquet."""
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd", row_group_size=ROWS, use_dictionary=REPEATED)
+    return sink.getvalue()
 
 
 def _drawn(plan: RunPlan, words: ClassWords, committed: Sequence[Committed], scores: pa.Table) -> pa.Table:

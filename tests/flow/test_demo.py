@@ -57,6 +57,18 @@ def test_the_report_follows_its_published_schema_and_adds_up(demo: tuple) -> Non
     assert report["verdict"] == "helped"   # the shipped weights draw digits that 80 real ones lack
 
 
+def test_the_version_is_published_pointed_to_and_verifies(demo: tuple) -> None:
+    root, _ = demo
+    version = json.loads((root / "digits/versions/000001.json").read_text())
+    jsonschema.validate(version, json.loads((HOME / "docs/version.schema.json").read_text()))
+    assert json.loads((root / "digits/latest.json").read_text())["version"] == 1
+    assert (version["mix"]["alpha"], version["mix"]["n_real"]) == (version["judged"]["alpha_star"], 80)
+    assert {path.name for path in (root / "digits/versions/000001").iterdir()} == {"README.md", "croissant.json"}
+    verified = run("verify", root)
+    assert verified.returncode == 0, verified.stderr
+    assert "version 1 is whole" in verified.stdout
+
+
 def test_no_secret_stands_in_anything_that_the_job_wrote(demo: tuple) -> None:
     root, done = demo
     assert SECRET not in done.stdout + done.stderr
