@@ -54,8 +54,6 @@ def choose_plugs(settings: Settings) -> ChosenPlugs:
         plug = plugs.find(table, name, env_name((group, "name")))
         return Chosen(plug, plugs.options(plug, values, env_name((group, "options"))))
 
-    if settings.dataset in ("synthetic", "scores"):
-        raise SettingsError(f"{env_name(('dataset',))}={settings.dataset!r} is taken: what runs share stands there", "use another name")
     generator = one(GENERATORS, settings.generator.name, settings.generator.options, "generator")
     task = one(TASKS, settings.task.name, settings.task.options, "task")
     if task.plug.label not in generator.plug.carries:
