@@ -1,6 +1,7 @@
 """The bill: every second of every process once, killed ones to within a heartbeat, at prices that somebody named."""
 
 import json
+import threading
 import uuid
 
 import pytest
@@ -161,3 +162,42 @@ def test_a_heartbeat_names_room_kind_seconds_and_what_is_held() -> None:
     meter.beat()
     ((key, _),) = store.list(RUN.costs())
     assert json.loads(store.read(key)) == [["generate", "idle", 2, 1, 0.5]]
+
+
+def test_what_commits_tell_adds_up_to_what_the_process_spent() -> None:
+    clock, told = Clock(), 0.0
+    meter = Meter(fresh(), RUN, "generate", gpus=0.5, cpus=1, clock=clock)
+    for seconds in (3.0, 0.0, 7.5):
+        with meter.spending("draw"):
+            clock.now += seconds
+        clock.now += 1
+        since = meter.since()
+        assert (since["gpus"], since["cpus"]) == (0.5, 1)
+        told += sum(since["spent_s"].values())
+    assert told == pytest.approx(sum(meter.seconds().values())) == clock.now
+
+
+def test_a_heartbeat_that_waits_for_storage_keeps_no_work_waiting() -> None:
+    class Slow(Store):
+        reached, going = threading.Event(), threading.Event()
+
+        def create(self, key: str, data: bytes) -> bool:
+            self.reached.set()
+            return self.going.wait(60) and super().create(key, data)
+
+    store = Slow(f"memory://{uuid.uuid4().hex}", retry_s=0)
+    meter, worked = Meter(store, RUN, "generate", gpus=1, cpus=1), threading.Event()
+
+    def work() -> None:
+        with meter.spending("draw"):
+            worked.set()
+
+    beat = threading.Thread(target=meter.beat)
+    beat.start()
+    assert store.reached.wait(60)
+    threading.Thread(target=work, daemon=True).start()
+    assert worked.wait(60)   # while the heartbeat still waits
+    assert beat.is_alive()
+    store.going.set()
+    beat.join()
+    assert len(store.list(RUN.costs())) == 1
