@@ -26,6 +26,7 @@ from typing import Any
 import psutil
 
 from bench import finish
+from bench.scale_job import AFTER
 from job.ground.store import Store
 
 CLASSES = 10   # of the digits
@@ -212,7 +213,7 @@ def compare(runs: Sequence[dict[str, Any]], told: dict[str, Any]) -> dict[str, A
                 "cpu_s_per_image": round((most["cpu_s"] / most["drawn"]) / (least["cpu_s"] / least["drawn"]), 3),
                 "cpu_s_per_image_drawing": round(least["images_per_cpu_s"] / most["images_per_cpu_s"], 3),
                 "further_cpu_ms_per_image": [
-                    round(1000 * (two["cpu_s"] - one["cpu_s"]) / (two["drawn"] - one["drawn"]), 3)
+                    round(1000 * (on_images(two) - on_images(one)) / (two["drawn"] - one["drawn"]), 3)
                     for one, two in itertools.pairwise(mine)],
             }
     largest = {one["unit_size"]: one for one in sorted(runs, key=lambda one: one["samples"])}
@@ -220,10 +221,15 @@ def compare(runs: Sequence[dict[str, Any]], told: dict[str, Any]) -> dict[str, A
         "ratios": ratios,
         "per_million_images": {f"units of {unit}": {
             "objects": round(sum(one["objects_by_kind"][name] for name in ("data", "commits", "starts")) / one["drawn"] * 1e6),
-            "requests": round(sum(told["per_unit"].values()) * 1e6 / unit),
+            "requests": round(sum(map(round, told["per_unit"].values())) * 1e6 / unit),   # what looks at a few units alone is none's
             "gigabytes": round(one["bytes"] / one["drawn"] / 1e3, 3),
         } for unit, one in sorted(largest.items())},
     }
+
+
+def on_images(one: dict[str, Any]) -> float:
+    """CPU-seconds of all processes in the rooms that meet every image; trainings are the same at every size."""
+    return sum(one["stretches"][name]["cpu_s"] for name in ("generate", AFTER["generate"], AFTER["report"]))
 
 
 def before_the_sweep(one: dict[str, Any]) -> float:
