@@ -17,7 +17,7 @@ from job.ground.events import Events
 from job.ground.stop import Stop
 from job.ground.store import Store
 from job.pool import Floor
-from job.publish import card, croissant, gate, versions
+from job.publish import card, croissant, gate, records, versions
 from job.publish.model import Version
 from job.records import Mix, Split, Tally, Unit
 from job.report.assemble import Found
@@ -231,14 +231,18 @@ def _run(store: Store, settings: Settings, events: Events) -> tuple[Report, str]
     return made, where
 
 
-def publish_run(store: Store, settings: Settings, events: Events, planned: RunPlan, split: Split, made: Report) -> Version:
-    """The finished run as a version: made, or found."""
+def publish_run(
+    store: Store, settings: Settings, events: Events, planned: RunPlan, split: Split, made: Report, again: bool = False
+) -> Version:
+    """The finished run as a version: made, or found. ``again``: card and description are written anew, too."""
     chosen = settings.publish
     policy = PublishPolicy(chosen.move_latest, chosen.licences, settings.privacy)
-    spent = cost.Ledger(store, layout.Run(planned.dataset, planned.run)).total(planned.price)
+    there, _ = records.own(store, planned.dataset, planned.run)   # then its bill is in it, and need not be added up again
+    spent = () if there else cost.Ledger(store, layout.Run(planned.dataset, planned.run)).total(planned.price)
     version, latest = versions.publish(store, planned, split, made, spent, policy, settings.image_digest, settings.code_digest)
-    card.write(store, version)
-    croissant.write(store, version)
+    for one, name in ((card, card.CARD), (croissant, croissant.DESCRIPTION)):
+        if again or store.get(layout.version_file(version.dataset, version.number, name)) is None:
+            one.write(store, version)
     events.event("published", version=version.number, latest=latest)
     return version
 
@@ -247,7 +251,7 @@ def publish_again(settings: Settings, events: Events) -> Version:
     """Publish the finished run of these settings, or find its version. Raises ``DataError`` if it is not finished."""
     store, planned, split = _finished(settings)
     made = report.read(store, planned) or River(store, planned, split, events, NO_POOLS, privacy=settings.privacy).walk()
-    return publish_run(store, settings, events, planned, split, made)
+    return publish_run(store, settings, events, planned, split, made, again=True)
 
 
 def _finished(settings: Settings) -> tuple[Store, RunPlan, Split]:
