@@ -30,8 +30,8 @@ bench: $(VENV)/.runtime   ## seconds per room of the demo, and what a trial cost
 	$(PY) -m bench.demo
 	$(PY) -m bench.trial_overhead
 
-scale: $(VENV)/.runtime   ## 10,000 and 100,000 images from plan to publish: memory, requests, time
-	$(PY) -m bench.scale
+scale: $(VENV)/.dev       ## 10,000 and 100,000 images from plan to publish: memory, requests, time
+	$(PY) -m bench.scale --samples 10000,100000
 
 docs: $(VENV)/.dev        ## write what is generated: the README's settings table, the report's schema
 	$(PY) -m tests.docs

@@ -69,7 +69,7 @@ def tally(words: ClassWords, decisions: pa.Table, scores: pa.Table, quota: int, 
     """What later rooms need to know of the decisions on one class. ``scores``: all of its scores, by ``metric.column``."""
     counts = {one["values"]: one["counts"] for one in pc.value_counts(decisions["state"]).to_pylist()}
     means = {name: pc.mean(scores[name]).as_py() for name in scores.column_names if name not in ("unit", "index")}
-    shown = [row for state, most in EXAMPLES for row in decisions.filter(pc.equal(decisions["state"], state)).slice(0, most).to_pylist()]
+    shown = [row for state, most in EXAMPLES for row in decisions.take(_rows(decisions, state)[:most]).to_pylist()]
     return Tally(
         words, len(decisions), {state: counts.get(state, 0) for state in STATES}, kept_bitmap(decisions, len(decisions)),
         {name: mean for name, mean in means.items() if mean is not None and np.isfinite(mean)}, tuple(shown),
@@ -109,7 +109,7 @@ def refuse_short(lacking: Sequence[Tally], quotas: Sequence[int], rounds: int) -
 
 def kept_bitmap(decisions: pa.Table, hi: int) -> np.ndarray:
     """bool (hi,): which indices of the class are kept. Raises ``JobError`` if one lies at or above ``hi``."""
-    kept = decisions.filter(pc.equal(decisions["state"], "kept"))["index"].to_numpy()
+    kept = decisions["index"].take(_rows(decisions, "kept")).to_numpy()
     if len(kept) and kept.max() >= hi:
         raise JobError(f"index {kept.max()} is kept, but only indices below {hi} were drawn")
     bitmap = np.zeros(hi, dtype=bool)
@@ -135,6 +135,11 @@ def flag_classes(means: Mapping[str, float], *, score: str, floor: float) -> tup
                 flags.append((key, f"mean {score} {mean:.3g} lies {median - mean:.3g} below the median {median:.3g} of the "
                                    f"other {len(others)} classes; {room:.3g} would be usual"))
     return tuple(flags)
+
+
+def _rows(decisions: pa.Table, state: str) -> pa.Array:
+    """Which rows are of this state. To filter the table would copy every column of it."""
+    return pc.indices_nonzero(pc.equal(decisions["state"], state))
 
 
 def _scores(rule: Rule, drawn: pa.Table, failed: np.ndarray) -> np.ndarray:

@@ -110,7 +110,12 @@ def read_result(store: Store, plan: RunPlan, trial: str) -> TrialResult | None:
     if data is None:
         return None
     record = json.loads(data)
-    table = pq.read_table(io.BytesIO(store.read(record.pop("data"), record.pop("sha256"))))
+    key = record.pop("data")
+    try:
+        table = pq.read_table(io.BytesIO(store.read(key, record.pop("sha256"))))
+    except KeyError:
+        raise DataError(f"{key} is gone, and the record of its trial is there",
+                        "restore it, or delete the record to fit the trial again") from None
     correct = np.stack([np.frombuffer(row, np.uint8) for row in table["correct"].to_pylist()])
     return TrialResult(correct_SN=correct, **{key: tuple(v) if isinstance(v, list) else v for key, v in record.items()})
 
