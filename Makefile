@@ -15,7 +15,8 @@ demo: $(VENV)/.runtime    ## the whole job on the embedded default, into ./demo-
 
 test: $(VENV)/.dev        ## the fast tiers: unit, contract, architecture, flow
 	$(PY) -m ruff check .
-	$(PY) -m pytest -m "unit or contract or flow"
+	$(PY) -m pytest -m "unit or contract" -n 2 -q
+	$(PY) -m pytest -m flow
 
 fault: $(VENV)/.dev       ## kills, storage trouble, hostile input: every schedule and 25 + 5 real kills, in a quarter of an hour
 	$(PY) -m pytest -m fault --whole

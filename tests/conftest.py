@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import settings as hypothesis_settings
 
 from job.settings import PREFIX
@@ -27,6 +28,19 @@ def clean_environ(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(PREFIX):
             monkeypatch.delenv(name)
+
+
+def forget_memory() -> None:
+    """Empty memory://. All stores there share one dictionary, and every listing walks through all of it."""
+    MemoryFileSystem.store.clear()
+    MemoryFileSystem.pseudo_dirs[:] = [""]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def memory_of_its_own() -> Iterator[None]:
+    """No module of tests wades through what the modules before it have stored."""
+    yield
+    forget_memory()
 
 
 @pytest.fixture(scope="session")

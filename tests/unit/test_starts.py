@@ -11,12 +11,14 @@ from job.ground import layout
 from job.ground.starts import ALONE, MOST, TRUSTED, Start, Starts
 from job.ground.store import Store
 from job.records import Unit
+from tests.conftest import forget_memory
 
 pytestmark = pytest.mark.unit
 RUN = layout.Run("dataset", "run")
 
 
 def marks() -> Starts:
+    forget_memory()
     return Starts(Store(f"memory://{uuid.uuid4().hex}", retry_s=0), RUN)
 
 
