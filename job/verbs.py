@@ -18,6 +18,7 @@ def _plan(settings: Settings, events: Events) -> str:
     del events
     store, plugs = admit.open_store(settings), plan.choose_plugs(settings)
     planned, _ = admit.known(store, settings, plugs) or admit.draft(store, settings, plugs)[:2]
+    plan.check_budget(planned, settings)
     gen, arms = settings.generator, settings.sweep
     return preview.text(store, planned, drawer=(gen.cpus_per_actor, gen.gpus_per_actor), trainer=(arms.cpus_per_trial, arms.gpus_per_trial))
 
