@@ -34,18 +34,14 @@ def cluster(settings: Settings) -> Iterator[dict[str, Pool]]:
         with _muted():
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **start)
         _end_as_by_ctrl_c()
-    try:
-        have, gen, arms = ray.cluster_resources(), settings.generator, settings.sweep
-        yield {
-            "generate": _pool(gen.actors, gen.cpus_per_actor, gen.gpus_per_actor, have, bool(address), ("generator", "_per_actor")),
-            "sweep": _pool(arms.parallel_trials, arms.cpus_per_trial, arms.gpus_per_trial, have, bool(address), ("sweep", "_per_trial")),
-        }
-    except BaseException:
-        raise   # it is told first; then comes ``leave``, for Ray's end might take the process along
-    else:
-        if ours:
-            ray.shutdown()
-            _end_as_by_ctrl_c()
+    have, gen, arms = ray.cluster_resources(), settings.generator, settings.sweep
+    yield {
+        "generate": _pool(gen.actors, gen.cpus_per_actor, gen.gpus_per_actor, have, bool(address), ("generator", "_per_actor")),
+        "sweep": _pool(arms.parallel_trials, arms.cpus_per_trial, arms.gpus_per_trial, have, bool(address), ("sweep", "_per_trial")),
+    }
+    if ours:   # not after an error: it is told first, and then comes ``leave``, for Ray's end might take the process along
+        ray.shutdown()
+        _end_as_by_ctrl_c()
 
 
 def _end_as_by_ctrl_c() -> None:

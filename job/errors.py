@@ -15,6 +15,7 @@
 import errno
 import json
 import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 
@@ -95,14 +96,18 @@ def redact(text: str) -> str:
     return re.sub(r"://(\S+)", lambda match: f"://{_hidden(match[1])}", text)
 
 
+def redact_all(value: Any, text: Callable[[str], str] = redact) -> Any:
+    """Plain values with ``text`` applied to every string that is no key, however deep. Tuples become lists."""
+    if isinstance(value, Mapping):
+        return {name: redact_all(one, text) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [redact_all(one, text) for one in value]
+    return text(value) if isinstance(value, str) else value
+
+
 def redact_json(text: str) -> str:
     """JSON with every string redacted, however deep."""
-    def shown(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: shown(one) for name, one in value.items()}
-        return [shown(one) for one in value] if isinstance(value, list) else redact(value) if isinstance(value, str) else value
-
-    return json.dumps(shown(json.loads(text)), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return json.dumps(redact_all(json.loads(text)), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def _hidden(rest: str) -> str:

@@ -156,17 +156,18 @@ def generate(plan: RunPlan, units: Sequence[Unit], floor: Floor) -> Drawn:
     ours = asked = made = failed = 0
     for row in work_off(missing, Drawer, (plan,), floor, room="generate", deadline_s=plan.unit_deadline_s) if missing else ():
         ours, asked, made, failed = ours + row["ours"], asked + row["asked"], made + row["made"], failed + row["failed"]
-        if failed > plan.failed_share * total:
-            raise _too_many_failed(failed, total, plan.failed_share, "see the commits for each reason")
+        check_failed(failed, total, plan.failed_share, "see the commits for each reason")
         floor.advance(row["asked"])
     if asked != made + failed:
         raise JobError(f"{asked} samples were asked for, {made} made and {failed} failed: some got lost")
     return Drawn(ours, len(units) - ours, asked, made, failed)
 
 
-def _too_many_failed(failed: int, total: int, share: float, reason: str) -> QualityError:
-    return QualityError(f"{failed} of {total} samples failed, more than the share of {share:g}: {reason}",
-                        "mend the generator, or raise SALTWORKS_GENERATOR__FAILED_SHARE")
+def check_failed(failed: int, total: int, share: float, reason: str = "") -> None:
+    """Raise ``QualityError`` if more than ``share`` of all samples never became an image."""
+    if failed > share * total:
+        raise QualityError(f"{failed} of {total} samples failed, more than the share of {share:g}{': ' * bool(reason)}{reason}",
+                           "mend the generator, or raise SALTWORKS_GENERATOR__FAILED_SHARE")
 
 
 def own_marks(store: Store, wanted: frozenset[str]) -> frozenset[str]:
@@ -193,6 +194,5 @@ def commits(store: Store, plan: RunPlan, units: Iterable[Unit]) -> tuple[Committ
     committed = tuple(one for one in found if one)
     failed = sum(len(one.failed) for one in committed)
     total = sum(unit.hi - unit.lo for unit in asked)
-    if failed > plan.failed_share * total:
-        raise _too_many_failed(failed, total, plan.failed_share, next(reason for one in committed for _, reason in one.failed))
+    check_failed(failed, total, plan.failed_share, next((reason for one in committed for _, reason in one.failed), ""))
     return committed

@@ -14,6 +14,7 @@ import socket
 import sys
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -82,13 +83,8 @@ class UnitWorker:
             with self.meter.spending("load"), deadline(place.deadline_s):
                 self.load(*args)
             self._mark(marks, "loaded")
-        except JobError as error:   # a raising constructor would be restarted without end
-            self.error = error
-        except Exception as error:
-            if beyond(error) or out_of_memory(error):   # of a process before this one, perhaps, whose memory is not free yet
-                self._end(error)
-            self.error = full_disk(error) or JobError(f"{type(self).__name__} could not start: {type(error).__name__}: {_last_line(error)}",
-                                  "report it with the settings of the run")
+        except Exception as error:   # a raising constructor would be restarted without end
+            self.error = self._told(error, "could not start")
 
     def load(self, *args: Any) -> None:
         raise NotImplementedError
@@ -113,15 +109,8 @@ class UnitWorker:
             else:
                 with deadline(self.place.deadline_s):
                     row |= self.work(unit)
-        except JobError as error:
-            row["error"] = [type(error).__name__, error.problem, error.cure]
-        except Beyond as error:
-            self._end(error)
-        except Exception as error:
-            if beyond(error) or out_of_memory(error):
-                self._end(error)
-            told = full_disk(error) or JobError(f"{type(self).__name__} failed at {unit.name}: {type(error).__name__}: {_last_line(error)}",
-                                                "report it with the settings of the run")
+        except (Exception, Beyond) as error:
+            told = self._told(error, f"failed at {unit.name}")
             row["error"] = [type(told).__name__, told.problem, told.cure]
         return row | {"process": self.meter.process, "spent": self.meter.rows()}
 
@@ -140,6 +129,18 @@ class UnitWorker:
         name = f"{what}-{who['host']}-{who['pid']}-{self.meter.process}"
         self.store.create(self.run.start(marks, name), json.dumps(who).encode())
 
+    def _told(self, error: BaseException, what: str) -> JobError:
+        """The error as the driver is to hear it. Ends the process where only a fresh one helps.
+
+        Too little memory may be the fault of a process before this one, whose memory is not free yet.
+        """
+        if isinstance(error, JobError):
+            return error
+        if isinstance(error, Beyond) or beyond(error) or out_of_memory(error):
+            self._end(error)
+        return full_disk(error) or JobError(f"{type(self).__name__} {what}: {type(error).__name__}: {_last_line(error)}",
+                                            "report it with the settings of the run")
+
     def _end(self, error: BaseException) -> NoReturn:
         """What this process holds is beyond repair; Ray starts a fresh one."""
         print(f"saltworks: this worker ends itself: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
@@ -147,16 +148,13 @@ class UnitWorker:
         os._exit(1)
 
 
-class deadline:
+@contextmanager
+def deadline(seconds: float) -> Iterator[None]:
     """Ends the process if it is not left in time. A thread written in C does it, so that no held lock can stop it."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-
-    def __enter__(self) -> None:
-        faulthandler.dump_traceback_later(self._seconds, exit=True, file=sys.__stderr__)
-
-    def __exit__(self, *_: object) -> None:
+    faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__)
+    try:
+        yield
+    finally:
         faulthandler.cancel_dump_traceback_later()
 
 

@@ -98,7 +98,7 @@ def _draw_rate(store: Store, planned: RunPlan, done: Sequence[Unit]) -> float | 
 
 def _fit_rate(store: Store, planned: RunPlan) -> float | None:
     """Measured seconds per training, from this run's own trials: their schedule is the plan's."""
-    trials = [key for key, _ in store.list(f"{layout.Run(planned.dataset, planned.run).root}trials/") if key.endswith(".json")]
+    trials = [key for key, _ in store.list(layout.Run(planned.dataset, planned.run).trials()) if key.endswith(".json")]
     records = [json.loads(store.read(key)) for key in trials[:MEASURED]]
     seeds = sum(len(record["seeds"]) for record in records)
     return sum(record["seconds"] for record in records) / seeds if seeds else None

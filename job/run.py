@@ -215,7 +215,7 @@ def _run(store: Store, settings: Settings, events: Events) -> tuple[Report, str]
     where = f"{store.shown}/{keys.report('')}"
     if store.get(keys.done()):
         events.event("already_done", run=planned.run)
-        made = report.read(store, planned) or River(store, planned, split, events, NO_POOLS, privacy=settings.privacy).walk()
+        made = report.read(store, planned) or _again(store, planned, split, settings, events)
     else:
         plan.check_task(planned)
         plan.check_budget(planned, settings)
@@ -250,7 +250,7 @@ def publish_run(
 def publish_again(settings: Settings, events: Events) -> Version:
     """Publish the finished run of these settings, or find its version. Raises ``DataError`` if it is not finished."""
     store, planned, split = _finished(settings)
-    made = report.read(store, planned) or River(store, planned, split, events, NO_POOLS, privacy=settings.privacy).walk()
+    made = report.read(store, planned) or _again(store, planned, split, settings, events)
     return publish_run(store, settings, events, planned, split, made, again=True)
 
 
@@ -266,4 +266,9 @@ def redo_report(settings: Settings, events: Events) -> tuple[Report, str]:
     """Decide and report again from stored measurements: no GPU, no Ray. Raises ``DataError`` if any is missing."""
     store, planned, split = _finished(settings)
     where = f"{store.shown}/{layout.Run(planned.dataset, planned.run).report('')}"
-    return River(store, planned, split, events, NO_POOLS, privacy=settings.privacy).walk(), where
+    return _again(store, planned, split, settings, events), where
+
+
+def _again(store: Store, planned: RunPlan, split: Split, settings: Settings, events: Events) -> Report:
+    """The report of a finished run, from what it measured."""
+    return River(store, planned, split, events, NO_POOLS, privacy=settings.privacy).walk()

@@ -18,7 +18,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, CliSettingsSource, EnvSettingsSource, SettingsConfigDict
 
-from job.errors import SettingsError, redact
+from job.errors import SettingsError, redact, redact_all
+from job.ground.layout import SHARED
 from job.settings_groups import (
     NAME,
     FilterGroup,
@@ -40,7 +41,6 @@ from job.settings_groups import (
 
 PREFIX = "SALTWORKS_"
 TABLE = "see the settings table in README.md"
-SHARED = ("synthetic", "scores")   # what all datasets share stands below the root under these names
 RAY_DEFAULTS = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",   # 2 s by default: a fifth of a short trial
     "RAY_TRAIN_METRICS_ENABLED": "0",
@@ -114,7 +114,7 @@ class Settings(BaseSettings):
 
     def printable(self) -> dict[str, Any]:
         """All settings by environment name, fit to be shown: user parts and signed queries of URLs are hidden."""
-        return {env_name(path): _shown(reduce(getattr, path, self)) for path, _ in leaves(Settings)}
+        return {env_name(path): redact_all(reduce(getattr, path, self)) for path, _ in leaves(Settings)}
 
 
 def leaves(model: type[BaseModel], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], FieldInfo]]:
@@ -186,14 +186,6 @@ def _near(name: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]}?" if near else TABLE
 
 
-def _shown(value: Any) -> Any:
-    if isinstance(value, str):
-        return redact(value)
-    if isinstance(value, Mapping):
-        return {key: _shown(one) for key, one in value.items()}
-    return [_shown(one) for one in value] if isinstance(value, list | tuple) else value
-
-
 def _complaint(error: Any) -> str:
     """One wrong value: its environment name, the value, and the limit."""
     path = tuple(str(part) for part in error["loc"])
@@ -201,7 +193,7 @@ def _complaint(error: Any) -> str:
     name = env_name([part for part in path if re.match(r"^[a-z0-9_]+$", part) and not part.isdigit()][:2])
     if field is None and error["type"] == "extra_forbidden":
         return f"unknown setting {env_name(path)}, {_near(env_name(path), map(env_name, dict(leaves(Settings))))}"
-    return f"{name}={_shown(error['input'])!r}: {error['msg']}" + (f" ({field.description})" if field else "")
+    return f"{name}={redact_all(error['input'])!r}: {error['msg']}" + (f" ({field.description})" if field else "")
 
 
 def cluster_address() -> str | None:

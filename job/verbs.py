@@ -39,7 +39,8 @@ def _verify(settings: Settings, events: Events) -> str:
     del events
     store = admit.open_store(settings)
     found = verify.verify(store, settings.dataset, _number(store, settings))
-    print("\n".join(found.problems)) if found.problems else None
+    if found.problems:
+        print("\n".join(found.problems))
     found.check()
     return f"version {found.version} is whole: {found.files} files, {found.rows} rows, {found.bytes} bytes hashed again"
 

@@ -8,16 +8,21 @@ Linux and NFS have.
 import fcntl
 import hashlib
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+BLOCK = 1 << 24        # bytes of a file that are copied at once
 TEMPORARY = ".tmp-"   # begins the names of what is nobody's object (yet): half-written files, locks, probes
 
 
-def create(path: str, data: bytes) -> None:
-    """Make a file that is not there yet. Raises ``FileExistsError``, and ``NotADirectoryError`` for a file as a folder."""
+def create(path: str, data: bytes | Path) -> None:
+    """Make a file that is not there yet, from bytes or, block by block, from another file.
+
+    Raises ``FileExistsError``, and ``NotADirectoryError`` for a file as a folder.
+    """
     if os.path.lexists(path):   # spares the writing, and a disk that is read-only by now is no trouble then
         raise FileExistsError(path)
     with _temporary(path, data) as temporary:
@@ -62,14 +67,18 @@ def replace_if(path: str, data: bytes, expected: str | None) -> None:
 
 
 @contextmanager
-def _temporary(path: str, data: bytes) -> Iterator[str]:
+def _temporary(path: str, data: bytes | Path) -> Iterator[str]:
     """A whole, synced file beside ``path``, gone afterwards unless it was renamed."""
     folder, _, name = path.rpartition("/")
     _make(folder)
     temporary = f"{folder}/{TEMPORARY}{uuid.uuid4().hex}-{name[:40]}"
     try:
         with open(temporary, "xb") as file:
-            file.write(data)
+            if isinstance(data, bytes):
+                file.write(data)
+            else:
+                with open(data, "rb") as source:
+                    shutil.copyfileobj(source, file, BLOCK)
             file.flush()
             os.fsync(file.fileno())
         yield temporary

@@ -2,7 +2,8 @@
 
 from job.records import Unit
 
-SYNTHETIC = "synthetic/"   # images and their commits, shared by every run
+SYNTHETIC = "synthetic/"             # images and their commits, shared by every run
+SHARED = ("synthetic", "scores")     # first parts of keys that belong to no dataset
 
 
 def recipe_json(recipe: str) -> str:
@@ -106,11 +107,14 @@ class Run:
     def filtered_index(self) -> str:
         return f"{self.root}filtered/index.json"
 
+    def trials(self) -> str:
+        return f"{self.root}trials/"
+
     def trial(self, trial: str) -> str:
-        return f"{self.root}trials/{trial}.json"
+        return f"{self.trials()}{trial}.json"
 
     def trial_data(self, trial: str, sha256: str) -> str:
-        return f"{self.root}trials/{trial}-{sha256}.parquet"
+        return f"{self.trials()}{trial}-{sha256}.parquet"
 
     def error(self, name: str) -> str:
         """What a trial's worker could not do, for the driver to raise."""

@@ -5,17 +5,12 @@ with files that are too large to be held.
 """
 
 import hashlib
-import os
-import shutil
-import uuid
 from pathlib import Path
 
 from job.errors import DataError, TemporaryError
 from job.ground import files
 from job.ground.retry import code
 from job.ground.store import Store
-
-BLOCK = 1 << 24   # bytes read at once
 
 
 def sha256_of(path: Path) -> str:
@@ -47,7 +42,7 @@ def create_file(store: Store, key: str, path: Path) -> bool:
 def _put(store: Store, key: str, path: Path) -> None:
     """Raise ``FileExistsError`` if there is an object."""
     if store.scheme == "file":
-        return _link(path, store._path(key))
+        return files.create(store._path(key), path)
     parts = {"chunksize": store.part_bytes} if store.scheme == "s3" else {}
     try:
         store._fs.put_file(str(path), store._path(key), mode="create", **parts)
@@ -55,22 +50,6 @@ def _put(store: Store, key: str, path: Path) -> None:
         if code(error)[0] in ("PreconditionFailed", "412"):   # not every store says which condition failed
             raise FileExistsError(key) from error
         raise
-
-
-def _link(path: Path, target: str) -> None:
-    """As on every folder: temporary name, fsync, link."""
-    folder, _, name = target.rpartition("/")
-    files._make(folder)
-    temporary = f"{folder}/{files.TEMPORARY}{uuid.uuid4().hex}-{name[:40]}"
-    try:
-        with open(path, "rb") as source, open(temporary, "xb") as copy:
-            shutil.copyfileobj(source, copy, BLOCK)
-            copy.flush()
-            os.fsync(copy.fileno())
-        os.link(temporary, target)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-    files._sync(folder)
 
 
 def _size(store: Store, key: str) -> int:
@@ -84,8 +63,8 @@ def _size(store: Store, key: str) -> int:
 def _stored_sha256(store: Store, key: str) -> str:
     def read() -> str:
         digest = hashlib.sha256()
-        with store._fs.open(store._path(key), "rb", block_size=BLOCK) as file:
-            while block := file.read(BLOCK):
+        with store._fs.open(store._path(key), "rb", block_size=files.BLOCK) as file:
+            while block := file.read(files.BLOCK):
                 digest.update(block)
         return digest.hexdigest()
 

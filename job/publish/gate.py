@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pyarrow.parquet as pq
 
 from job.errors import QualityError
+from job.generate import check_failed
 from job.ground import pixels, weights
 from job.ground.shards import SOURCE_TYPE
 from job.ground.store import Store
@@ -34,9 +35,7 @@ class Descent:
 def failures(planned: RunPlan, held: Sequence[Held]) -> None:
     """No more samples failed than the run tolerates."""
     failed, total = sum(one.states["failed"] for one in held), sum(sum(one.states.values()) for one in held)
-    if failed > planned.failed_share * total:
-        raise QualityError(f"{failed} of {total} samples failed, more than the share of {planned.failed_share:g}",
-                           "mend the generator, or raise SALTWORKS_GENERATOR__FAILED_SHARE")
+    check_failed(failed, total, planned.failed_share)
 
 
 def licences(held: Sequence[Held], policy: PublishPolicy) -> None:

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from job.ground.files import TEMPORARY
+from job.ground.layout import SHARED
 from job.ground.store import Store
-from job.publish.inventory import SHARED, Inventory, Named, Run, Thing, Unitwise, take
+from job.publish.inventory import Inventory, Named, Run, Thing, Unitwise, take
 
 REMOVERS = 8
 LOCK = f"{TEMPORARY}lock-"   # of a pointer; removing a lock while it is held would let two in

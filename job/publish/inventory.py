@@ -10,12 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from job.errors import DataError
+from job.ground.layout import SHARED
 from job.ground.store import Store
 from job.publish import records
 from job.records import Unit
 
 READERS = 16
-SHARED = ("synthetic", "scores")   # first parts of keys that belong to no dataset
 Named = tuple[str, str]            # recipe id and name of a unit
 
 

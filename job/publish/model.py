@@ -4,16 +4,13 @@ import json
 from collections.abc import Iterable
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from job.ground import lineage
+from job.report.model import Counts, Part
 
 Kind = Literal["images", "decisions", "mix", "split", "report"]
 Word = Literal["helped", "hurt", "no detectable difference", "no verdict"]
-
-
-class Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class File(Part):
@@ -55,14 +52,6 @@ class ClassCounts(Part):
     failed: int
     unused: int
     in_mix: int = Field(description="synthetic images in the recommended mix")
-
-
-class Counts(Part):
-    planned: int
-    kept: int
-    rejected: int
-    failed: int
-    unused: int
 
 
 class Judged(Part):

@@ -14,9 +14,9 @@ ROOMS = {"val": "sweep", "test": "confirm"}   # part that judges a trial: room t
 
 def committed(store: Store, keys: layout.Run, held: Sequence[Held]) -> dict[str, float]:
     """Seconds by room, as ``ground.cost.with_repeated`` takes them: of the units that this run drew, and of its trials."""
-    folder = f"{keys.root}trials/"
     with ThreadPoolExecutor(READERS) as readers:
-        trials = readers.map(lambda key: json.loads(store.read(key)), [key for key, _ in store.list(folder) if key.endswith(".json")])
+        records = [key for key, _ in store.list(keys.trials()) if key.endswith(".json")]
+        trials = readers.map(lambda key: json.loads(store.read(key)), records)
         seconds = {"generate": sum(shard.paid_s for one in held for shard in one.shards), **dict.fromkeys(ROOMS.values(), 0.0)}
         for trial in trials:
             seconds[ROOMS[trial["judged_on"]]] += trial["seconds"]

@@ -13,9 +13,9 @@ import numpy as np
 
 import job
 from job import mixing, plugs, statistics
-from job.errors import redact
+from job.errors import redact, redact_all, redact_json
 from job.generate import Committed
-from job.ground import layout, lineage
+from job.ground import layout
 from job.records import Refusal, Split, Tally
 from job.report.model import Arm, ClassRow, Confirmed, CostOf, Counts, Gain, Prices, Report, Spent
 from job.report.words import verdict_paragraph
@@ -93,18 +93,15 @@ def assemble(
 
 
 def _shown(value: Any) -> Any:
-    """The same with no secret of a URL in it: the plan keeps sources as they were given."""
-    if isinstance(value, dict):
-        return {name: _shown(one) for name, one in value.items()}
-    if isinstance(value, list):
-        return [_shown(one) for one in value]
-    if not isinstance(value, str):
-        return value
-    try:
-        inner = json.loads(value)   # options of a plug are JSON, where a URL ends with its string
-    except ValueError:
-        inner = None
-    return lineage.canonical(_shown(inner)) if isinstance(inner, dict) else redact(value)
+    """The same with no secret of a URL in it: a plan that goes on holds sources as they were given."""
+    def text(one: str) -> str:
+        try:
+            options = isinstance(json.loads(one), dict)   # of a plug: JSON, where a URL ends with its string
+        except ValueError:
+            options = False
+        return redact_json(one) if options else redact(one)
+
+    return redact_all(value, text)
 
 
 def _aside(split: Split) -> dict[str, int]:
