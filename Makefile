@@ -19,10 +19,10 @@ test: $(VENV)/.dev        ## the fast tiers: unit, contract, architecture, flow
 	$(PY) -m pytest -m flow
 
 fault: $(VENV)/.dev       ## kills, storage trouble, hostile input: every schedule and 25 + 5 real kills, in a quarter of an hour
-	$(PY) -m pytest -m fault --whole
+	$(PY) -m pytest -m fault --whole -n 2 --dist loadfile
 
 fault-part: $(VENV)/.dev  ## the part of it that CI has time for
-	$(PY) -m pytest -m "fault and not long"
+	$(PY) -m pytest -m "fault and not long" -n 2 --dist loadfile
 
 lab: $(VENV)/.runtime     ## the lab's setting: make lab CIFAR=folder-or-bucket FLAGS='…'; a stand-in without CIFAR
 	$(PY) -m bench.lab "$(CIFAR)" $(FLAGS)

@@ -48,7 +48,7 @@ class Cifar10:
         model_config = ConfigDict(extra="forbid", frozen=True)
 
         url: str = Field(
-            min_length=1, description="folder, bucket prefix or any other fsspec URL that holds the batches",
+            min_length=1, description="folder, bucket prefix or web folder (http, https) that holds the batches",
             json_schema_extra={"identity": False})   # the digests tell the data; where they lie does not matter
         profile: Literal["lab", "full"] = Field(
             "lab", description="lab: airplane, automobile, ship and truck, 200 train and 100 validation images each; "

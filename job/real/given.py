@@ -45,12 +45,11 @@ def override(index: RealIndex, url: str, open_folder: Callable[[str], Folder]) -
 
 
 def _apart(url: str) -> tuple[str, str]:
-    """The folder of a file's URL, and its name in it; of chained URLs the first link names the file."""
-    link, chain, rest = url.partition("::")
-    path, question, query = link.partition("?")
+    """The folder of a file's URL, and its name in it."""
+    path, question, query = url.partition("?")
     scheme, slashes, place = path.rpartition("://")
     folder, slash, name = place.rpartition("/")
-    return f"{scheme}{slashes}{folder or slash or ('' if slashes else '.')}{chain}{rest}", f"{name}{question}{query}"
+    return f"{scheme}{slashes}{folder or slash or ('' if slashes else '.')}", f"{name}{question}{query}"
 
 
 def _read(folder: Folder, name: str, shown: str) -> tuple[pa.Table, int]:

@@ -57,7 +57,7 @@ class ImageFolder:
         model_config = ConfigDict(extra="forbid", frozen=True)
 
         url: str = Field(
-            min_length=1, description="folder, bucket prefix or any other fsspec URL that holds the class folders",
+            min_length=1, description="folder, bucket prefix or web folder (http, https) that holds the class folders",
             json_schema_extra={"identity": False})   # the digests tell the data; where they lie does not matter
         classes: tuple[Annotated[str, StringConstraints(min_length=1)], ...] | None = Field(
             None, min_length=1, description="class folders to use, in the order of their labels; unset: all, sorted by name")

@@ -33,7 +33,7 @@ class Parquet:
         model_config = ConfigDict(extra="forbid", frozen=True)
 
         url: str = Field(
-            min_length=1, description="folder, bucket prefix or any other fsspec URL that holds the Parquet files",
+            min_length=1, description="folder, bucket prefix or web folder (http, https) that holds the Parquet files",
             json_schema_extra={"identity": False})   # the digests tell the data; where they lie does not matter
         image: Name = Field("image", description="column of the images: a struct of bytes and path, or binary")
         label: Name = Field("label", description="column of the labels: whole numbers or texts")

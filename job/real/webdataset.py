@@ -37,7 +37,7 @@ class WebDataset:
         model_config = ConfigDict(extra="forbid", frozen=True)
 
         url: str = Field(
-            min_length=1, description="folder, bucket prefix or any other fsspec URL that holds the tar files",
+            min_length=1, description="folder, bucket prefix or web folder (http, https) that holds the tar files",
             json_schema_extra={"identity": False})   # the digests tell the data; where they lie does not matter
         label: Name = Field("cls", description="kind of member that holds the label, such as cls or json", pattern="^[a-z0-9.]+$")
         label_key: str = Field("", description="key of the label, where that member is JSON")

@@ -13,9 +13,11 @@ import psutil
 import pytest
 
 from job import settings
+from job.errors import TemporaryError
 from job.ground.events import Events
 from job.run import River
 from job.runplan import Pool
+from job.sweep import MAX_FAILURES
 from tests.fault.kills import frozen
 
 pytestmark = [pytest.mark.fault, pytest.mark.long]
@@ -77,3 +79,16 @@ def test_a_killed_trial_is_fitted_again_finished_ones_are_kept_and_a_finished_sw
     same = again.sweep([mixes[alpha] for alpha in walk.plan.alphas], walk.plan.sweep_seeds, "val", "sweep")
     assert all((one.correct_SN == other.correct_SN).all() for one, other in zip(results, same, strict=True))
     assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in records} == records
+
+
+@pytest.mark.timeout(300)
+def test_a_training_that_hangs_is_ended_at_its_deadline_begun_again_and_given_up_with_its_bill(session: str, tmp_path: Path) -> None:
+    walk = River(*frozen(tmp_path, "--generator.images_per_class", "8", "--generator.options.seconds_per_image", "0",
+                         "--sweep.alphas", "0,.5", "--train.steps", "1000000", "--sweep.fit_deadline_s", "3"), Events("json"), POOLS)
+    tallies, _ = walk.draw()
+    mixes = walk.mix(tallies)
+    with pytest.raises(TemporaryError, match=rf"the trial at alpha 0 failed {MAX_FAILURES + 1} times.*"):
+        walk.sweep([mixes[alpha] for alpha in walk.plan.alphas], walk.plan.sweep_seeds, "val", "sweep")
+    assert list(tmp_path.glob("digits/runs/*/trials/*.json")) == []
+    spent = sum(one.seconds for one in walk.ledger.total(walk.plan.price) if one.room == "sweep")
+    assert spent > 0   # each attempt is billed as far as its heartbeats tell
