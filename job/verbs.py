@@ -1,20 +1,25 @@
-"""EDGE. What each verb does, in a few lines: settings in, rooms called, the result as text for a person."""
+"""EDGE. What each verb does, in a few lines: settings in, rooms called, the result as text for a person.
+
+A verb imports what it needs inside: the help, and a pod that is about to end (``drain``), wait for no library.
+"""
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
-from job import admit, doctor, plan, preview, run
 from job.errors import DataError, SettingsError, redact
 from job.ground.events import Events
-from job.ground.store import Store
-from job.publish import export, gc, pointer, records, verify
-from job.publish.model import Version
-from job.report.words import summary_lines
 from job.settings import Settings, env_name
+
+if TYPE_CHECKING:
+    from job.ground.store import Store
+    from job.publish.model import Version
 
 Verb = Callable[[Settings, Events], str]
 
 
 def _plan(settings: Settings, events: Events) -> str:
+    from job import admit, plan, preview
+
     del events
     store, plugs = admit.open_store(settings), plan.choose_plugs(settings)
     planned, _ = admit.known(store, settings, plugs) or admit.draft(store, settings, plugs)[:2]
@@ -24,18 +29,29 @@ def _plan(settings: Settings, events: Events) -> str:
 
 
 def _run(settings: Settings, events: Events) -> str:
+    from job import run
+    from job.report.words import summary_lines
+
     return summary_lines(*run.run(settings, events))
 
 
 def _report(settings: Settings, events: Events) -> str:
+    from job import run
+    from job.report.words import summary_lines
+
     return summary_lines(*run.redo_report(settings, events))
 
 
 def _publish(settings: Settings, events: Events) -> str:
+    from job import run
+
     return told(run.publish_again(settings, events))
 
 
 def _verify(settings: Settings, events: Events) -> str:
+    from job import admit
+    from job.publish import verify
+
     del events
     store = admit.open_store(settings)
     found = verify.verify(store, settings.dataset, _number(store, settings))
@@ -46,6 +62,9 @@ def _verify(settings: Settings, events: Events) -> str:
 
 
 def _rollback(settings: Settings, events: Events) -> str:
+    from job import admit
+    from job.publish import pointer
+
     del events
     if settings.publish.version is None:
         raise SettingsError("a rollback needs the version to go back to", "write: python -m job rollback NUMBER")
@@ -54,6 +73,9 @@ def _rollback(settings: Settings, events: Events) -> str:
 
 
 def _gc(settings: Settings, events: Events) -> str:
+    from job import admit
+    from job.publish import gc
+
     del events
     chosen = settings.publish
     found = gc.gc(admit.open_store(settings), settings.dataset, chosen.gc_grace_s, chosen.confirm)
@@ -64,6 +86,9 @@ def _gc(settings: Settings, events: Events) -> str:
 
 
 def _export(settings: Settings, events: Events) -> str:
+    from job import admit
+    from job.publish import export, records
+
     store, chosen = admit.open_store(settings), settings.publish
     to = _export_to(settings)
     version = records.read(store, settings.dataset, _number(store, settings))
@@ -74,8 +99,10 @@ def _export(settings: Settings, events: Events) -> str:
     return f"{done.rows} images in {len(done.files)} files at {to.shown}/{done.folder}"
 
 
-def _export_to(settings: Settings) -> Store:
+def _export_to(settings: Settings) -> "Store":
     """Where exports go. Raises ``SettingsError`` for memory://, as of the root."""
+    from job.ground.store import Store
+
     to = Store(settings.publish.export_to or f"{settings.root.rstrip('/')}/{settings.dataset}/exports", settings.storage.retry_s)
     if to.scheme == "memory":
         raise SettingsError(f"{env_name(('publish', 'export_to'))}={redact(repr(settings.publish.export_to))} lives in one process and "
@@ -84,6 +111,8 @@ def _export_to(settings: Settings) -> Store:
 
 
 def _doctor(settings: Settings, events: Events) -> str:
+    from job import admit, doctor
+
     del events
     found = doctor.storage(admit.open_store(settings))
     if not found.one_writer_safe:
@@ -92,8 +121,10 @@ def _doctor(settings: Settings, events: Events) -> str:
     return "\n".join(found.lines)
 
 
-def _number(store: Store, settings: Settings) -> int:
+def _number(store: "Store", settings: Settings) -> int:
     """The version that was named, else the latest."""
+    from job.publish import pointer
+
     if settings.publish.version is not None:
         return settings.publish.version
     latest = pointer.latest(store, settings.dataset)
@@ -103,7 +134,7 @@ def _number(store: Store, settings: Settings) -> int:
     return latest.version
 
 
-def told(version: Version) -> str:
+def told(version: "Version") -> str:
     """A version in a line."""
     return (f"version {version.number} of {version.dataset}: {version.counts.kept} kept images in "
             f"{len(version.of('images'))} shards; mix at α = {version.mix.alpha:g}: {version.mix.n_real} real, "
