@@ -1,0 +1,1 @@
+{{- define "saltworks.refuse" -}}{{- end -}}
