@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 
-from job import admit, decisions, filtering, generate, hopeless, measure, mixing, plan, report, splitting, sweep, trainset
+from job import admit, decisions, filtering, generate, lives, measure, mixing, plan, report, splitting, sweep, trainset
 from job.cluster import cluster, listening
 from job.errors import BudgetError, DataError, JobError
 from job.ground import cost, layout, lineage
@@ -171,7 +171,7 @@ class River:
         try:
             with self.events.room(name, total, unit) as advance:
                 left = self.left(pool) if name != "report" else None   # which costs nothing
-                yield Floor(self.store, self.keys, pool, advance, self.stop, self.ledger, self.plan.price, left)
+                yield Floor(self.store, self.keys, pool, advance, self.stop, self.ledger, self.plan.price, left, self.events.event)
         except BaseException:
             with suppress(JobError):   # the first error is the one to tell
                 self.book(name, pool, time.perf_counter() - start)
@@ -198,7 +198,7 @@ class River:
 def run(settings: Settings, events: Events) -> tuple[Report, str]:
     """All of it, or what is left of it. Returns the report and where it lies."""
     store = admit.open_store(settings)
-    with hopeless.remembered(store, settings):
+    with lives.remembered(store, settings) as settings:
         return _run(store, settings, events)
 
 
@@ -256,6 +256,7 @@ def publish_again(settings: Settings, events: Events) -> Version:
 
 def _finished(settings: Settings) -> tuple[Store, RunPlan, Split]:
     store, chosen = admit.open_store(settings), plan.choose_plugs(settings)
+    settings = lives.last(store, settings)
     planned, split = admit.known(store, settings, chosen) or admit.draft(store, settings, chosen)[:2]
     if not store.get(layout.Run(planned.dataset, planned.run).done()):
         raise DataError(f"run {planned.run} is not finished", "finish it with: python -m job run")

@@ -18,18 +18,20 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, CliSettingsSource, EnvSettingsSource, SettingsConfigDict
 
-from job.errors import SettingsError, redact, redact_all
+from job.errors import AccessError, SettingsError, redact, redact_all
 from job.ground.layout import SHARED
 from job.settings_groups import (
     NAME,
     FilterGroup,
     GeneratorGroup,
     Group,
+    KubernetesGroup,
     MeasureGroup,
     MixingGroup,
     PriceGroup,
     PublishGroup,
     Real,
+    SecretKey,
     SplitGroup,
     StorageGroup,
     SweepGroup,
@@ -76,8 +78,15 @@ class Settings(BaseSettings):
     dataset: str = identity("digits", "name of the dataset", pattern=NAME)
     edition: str | None = identity(None, "name of this refresh; default: digest of the real images", pattern=NAME)
     submission: str | None = free(None, "name of this submission, the same for its retries; default: random", pattern=NAME)
+    retries: int | None = free(
+        None, "how often a failed submission is tried again from outside, as a RayJob's backoffLimit says; unset: a name is used once",
+        ge=0, le=1000)
     progress: Literal["auto", "bars", "json"] = free("auto", "bars on a terminal, one JSON line per event elsewhere")
-    stop_grace_s: float = free(20, "seconds that work in flight gets after SIGTERM", ge=0, le=3600)
+    stop_grace_s: float = free(20, "seconds that work in flight gets after SIGTERM or drain", ge=0, le=3600)
+    gpu_wait_s: float = free(1800, "seconds to wait in a joined cluster for the first worker's resources", ge=0, le=604800)
+    expects: dict[str, SecretKey] = free(
+        {}, "environment variables that must not be empty, each with the secret/key that fills it: JSON, name to secret/key"
+    )
     budget_usd: float | None = free(None, "most that the run may cost, all its submissions together; needs prices in USD", ge=0)
     image_digest: str = free("", "digest of the container image that runs, for the published version")
     code_digest: str = free("", "digest or commit of the code, for the published version; empty: sha256 over the package's own files")
@@ -94,6 +103,7 @@ class Settings(BaseSettings):
     price: PriceGroup = PriceGroup()
     storage: StorageGroup = StorageGroup()
     publish: PublishGroup = PublishGroup()
+    kubernetes: KubernetesGroup = KubernetesGroup()
 
     @field_validator("dataset")
     @classmethod
@@ -194,6 +204,21 @@ def _complaint(error: Any) -> str:
     if field is None and error["type"] == "extra_forbidden":
         return f"unknown setting {env_name(path)}, {_near(env_name(path), map(env_name, dict(leaves(Settings))))}"
     return f"{name}={redact_all(error['input'])!r}: {error['msg']}" + (f" ({field.description})" if field else "")
+
+
+def kubeconfig() -> str | None:
+    """Where the environment says that the access to Kubernetes is described, if it does."""
+    return os.environ.get("KUBECONFIG") or None
+
+
+def check_expected(expects: Mapping[str, str], environ: Mapping[str, str] | None = None) -> None:
+    """Raise ``AccessError`` for every variable that a secret should have filled and did not."""
+    environ = os.environ if environ is None else environ
+    empty = [(name, *place.split("/")) for name, place in sorted(expects.items()) if not environ.get(name) and not environ.get(name.upper())]
+    if empty:
+        said = [f"the secret {secret} lacks the key {key}, or there is no such secret (variable {name} is empty)" for name, secret, key in empty]
+        _, secret, key = empty[0]
+        raise AccessError("; ".join(said), f"add it (kubectl create secret generic {secret} --from-literal={key}=…) and submit again")
 
 
 def cluster_address() -> str | None:

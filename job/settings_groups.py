@@ -30,6 +30,8 @@ def _comma_list(value: Any) -> Any:
 
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+SecretKey = Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$")]
+CUSTOM = r"^[A-Za-z0-9_.-]*$"   # a custom resource of Ray
 
 
 class Group(BaseModel):
@@ -77,6 +79,10 @@ class GeneratorGroup(Group):
     actors: Literal["auto"] | Annotated[int, Field(ge=1)] = free("auto", "processes that draw; auto is what the cluster holds")
     cpus_per_actor: float = free(1, "CPUs of each", gt=0)
     gpus_per_actor: float = free(0, "GPUs of each; fractions share one", ge=0)
+    device: Literal["auto", "cpu"] = free(
+        "auto", "auto draws on CUDA where an actor holds GPUs, cpu never: for clusters whose GPUs are only counted"
+    )
+    resource: str = free("", "custom Ray resource of which each actor takes 0.001: tells the nodes that draw; empty: none", pattern=CUSTOM)
 
 
 class MeasureGroup(Group):
@@ -121,6 +127,7 @@ class SweepGroup(Group):
     fit_deadline_s: float = free(14400, "seconds after which a training's process is ended and its trial begun again", gt=0, le=604800)
     cpus_per_trial: float = free(1, "CPUs of each trial", gt=0)
     gpus_per_trial: float = free(0, "GPUs of each trial; fractions share one", ge=0)
+    resource: str = free("", "custom Ray resource of which each trial takes 0.001: tells the nodes that train; empty: none", pattern=CUSTOM)
 
 
 class PriceGroup(Group):
@@ -151,3 +158,14 @@ class PublishGroup(Group):
     export_format: Literal["parquet", "webdataset"] = free("parquet", "what export writes")
     export_what: Literal["mix", "kept"] = free("mix", "images that export takes: the recommended mix, or all kept synthetic ones")
     export_mb: int = free(512, "size aimed at for an exported file, in MB", ge=1, le=4096)
+
+
+class KubernetesGroup(Group):
+    manifest: str = free("", "file with the RayJob that preflight and refresh create, JSON or YAML")
+    namespace: str = free("", "namespace of that RayJob; empty: the one that the manifest names", pattern=r"^[a-z0-9-]{0,63}$")
+    tick: str = free(
+        "", "name of the CronJob's Job that calls refresh: edition and name of the RayJob come from it", pattern=f"^$|{NAME}")
+    owner: str = free(
+        "", "name/uid of the Job that calls: preflight makes it the RayJob's owner, refresh files its events there",
+        pattern=r"^$|^[^/\s]+/[^/\s]+$")
+    history: int = free(3, "finished RayJobs of the dataset that refresh keeps", ge=0, le=1000)

@@ -18,10 +18,11 @@ Verb = Callable[[Settings, Events], str]
 
 
 def _plan(settings: Settings, events: Events) -> str:
-    from job import admit, plan, preview
+    from job import admit, lives, plan, preview
 
     del events
     store, plugs = admit.open_store(settings), plan.choose_plugs(settings)
+    settings = lives.looked_up(store, settings)
     planned, _ = admit.known(store, settings, plugs) or admit.draft(store, settings, plugs)[:2]
     plan.check_budget(planned, settings)
     gen, arms = settings.generator, settings.sweep

@@ -16,15 +16,16 @@ LEVELS = (   # an import may stay on its level or go down, never up
     {"generators", "metrics", "tasks", "real"},
     {"plan", "splitting", "near_duplicates", "filtering", "mixing", "statistics"},
     {
-        "pool", "hopeless", "drawing", "fitting", "generate", "decisions", "trainset", "measure", "sweep", "report", "publish",
+        "pool", "lives", "drawing", "fitting", "generate", "decisions", "trainset", "measure", "sweep", "report", "publish",
         "admit", "cluster", "preview", "doctor", "settings_table",
+        "waiting",
     },
     {"run", "demo", "verbs"},
     {"__main__"},
 )
 ROOMS = ("generate", "measure", "filtering", "mixing", "sweep", "report", "publish")   # left to right
 COLD = {"plan", "splitting", "near_duplicates", "filtering", "mixing", "statistics"}
-HOT = {"cluster", "drawing", "generate", "measure", "sweep", "trainset", "pool", "fitting"}
+HOT = {"cluster", "drawing", "generate", "measure", "sweep", "trainset", "pool", "waiting", "fitting"}
 BLIND = COLD - {"plan", "splitting"} | HOT - {"cluster"} | {"decisions", "publish", "report"}   # they take parts of the plan
 PLUGS = {"generators", "metrics", "tasks", "real"}
 

@@ -52,9 +52,13 @@ def look(dataset: str, test: str, choice: str) -> str:
     return f"{looks(dataset, test)}{choice}.json"
 
 
-def terminal(dataset: str, submission: str) -> str:
-    """The hopeless error that a submission met: its retries end at once, a repaired one is another submission."""
-    return f"{dataset}/terminal/{submission}.json"
+def terminals(dataset: str, submission: str) -> str:
+    """How the starts of a submission ended, as far as that tells whether another one can help."""
+    return f"{dataset}/terminal/{submission}/"
+
+
+def terminal(dataset: str, submission: str, number: int) -> str:
+    return f"{terminals(dataset, submission)}{number:06d}.json"
 
 
 def versions(dataset: str) -> str:
