@@ -22,7 +22,7 @@ from job.ground.store import ReadOnlyFolder, Store
 from job.real import given
 from job.records import RealIndex, Refusal, Split
 from job.runplan import RunPlan, from_plain, plain
-from job.settings import Settings, env_name
+from job.settings import Settings, check_expected, env_name
 
 
 def read(store: Store, dataset: str, run: str) -> tuple[RunPlan, Split]:
@@ -161,7 +161,12 @@ def _tellable(planned: RunPlan) -> RunPlan:
 
 
 def open_store(settings: Settings) -> Store:
-    """The store at the root. Raises ``SettingsError`` for memory://, which lives in one process only."""
+    """The store at the root.
+
+    Raises ``AccessError`` if a secret that the environment should hold is not there, before anything is asked of the
+    store; ``SettingsError`` for memory://, which lives in one process only.
+    """
+    check_expected(settings.expects)
     store = Store(settings.root, settings.storage.retry_s)
     if store.scheme == "memory":
         raise SettingsError(f"{env_name(('root',))}={redact(repr(settings.root))} lives in one process and would be lost",

@@ -7,14 +7,15 @@ import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from job.errors import SettingsError, TemporaryError
+from job.ground import drain
 from job.ground.events import Events
-from job.ground.stop import PREEMPTED, Stop
+from job.ground.stop import DRAINED, PREEMPTED, Stop
 from job.runplan import Pool
 from job.settings import Settings, calm_ray, cluster_address, env_name
 
@@ -34,10 +35,14 @@ def cluster(settings: Settings) -> Iterator[dict[str, Pool]]:
         with _muted():
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **start)
         _end_as_by_ctrl_c()
-    have, gen, arms = ray.cluster_resources(), settings.generator, settings.sweep
+    have, gen, arms, wait_s = ray.cluster_resources(), settings.generator, settings.sweep, settings.gpu_wait_s if address else None
+    drawing = "cuda" if gen.gpus_per_actor and gen.device == "auto" else "cpu"
+    training = "cuda" if arms.gpus_per_trial else "cpu"
     yield {
-        "generate": _pool(gen.actors, gen.cpus_per_actor, gen.gpus_per_actor, have, bool(address), ("generator", "_per_actor")),
-        "sweep": _pool(arms.parallel_trials, arms.cpus_per_trial, arms.gpus_per_trial, have, bool(address), ("sweep", "_per_trial")),
+        "generate": _pool(gen.actors, Pool(1, gen.cpus_per_actor, gen.gpus_per_actor, drawing, gen.resource, wait_s), have,
+                          ("generator", "_per_actor")),
+        "sweep": _pool(arms.parallel_trials, Pool(1, arms.cpus_per_trial, arms.gpus_per_trial, training, arms.resource, wait_s), have,
+                       ("sweep", "_per_trial")),
     }
     if ours:   # not after an error: it is told first, and then comes ``leave``, for Ray's end might take the process along
         ray.shutdown()
@@ -59,32 +64,41 @@ def leave() -> None:
 
 @contextmanager
 def listening(stop: Stop, grace_s: float, events: Events) -> Iterator[None]:
-    """SIGTERM and SIGINT ask for a stop: what is in flight may finish within ``grace_s``; a second signal ends at once.
+    """SIGTERM, SIGINT and a drain ask for a stop: what is in flight may finish within ``grace_s``; a second signal ends at once.
 
     Raises the stop's own error (75) where the grace was too short: what is not committed will be done again.
     """
+    drain.forget_older()
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    over = threading.Event()
+    over, left = threading.Event(), threading.Event()
+
+    def end(why: str) -> None:
+        stop.request(why)
+        threading.Thread(target=wait, daemon=True, name="saltworks-grace").start()
 
     def asked(*_: Any) -> None:
-        if over.is_set() or (stop.requested and stop.why == PREEMPTED):
+        if over.is_set() or stop.ends_soon:
             raise KeyboardInterrupt
-        stop.request(PREEMPTED)
-        threading.Thread(target=wait, daemon=True, name="saltworks-grace").start()
+        end(PREEMPTED)
+
+    def watch() -> None:
+        while not left.wait(drain.EVERY_S) and not stop.ends_soon:
+            if drain.asked():
+                end(DRAINED)
 
     def wait() -> None:
         events.event("stopping", seconds=grace_s, why=stop.why)
-        time.sleep(grace_s)
-        over.set()
-        if not left.is_set():
+        if not left.wait(grace_s):
+            over.set()
             _thread.interrupt_main()   # as SIGINT does: the handler above runs in the main thread
 
-    left = threading.Event()
     before = {one: signal.signal(one, asked) for one in (signal.SIGTERM, signal.SIGINT)}   # Ray's own would end in 134
+    threading.Thread(target=watch, daemon=True, name="saltworks-drain").start()
     try:
-        yield
+        with drain.busy("the driver, until all that is in flight is committed"):
+            yield
     except KeyboardInterrupt:
         if stop.requested:
             raise stop.error() from None
@@ -118,18 +132,20 @@ def _refuse_silence(address: str | None) -> None:
             raise TemporaryError(f"no Ray cluster answers at RAY_ADDRESS={address}: {error}", "start it, or unset RAY_ADDRESS") from None
 
 
-def _pool(
-    wanted: int | str, cpus: float, gpus: float, have: Mapping[str, float], joined: bool, names: tuple[str, str]
-) -> Pool:
-    """As many workers as were asked for, or as the cluster holds: at least one.
+def _pool(wanted: int | str, one: Pool, have: Mapping[str, float], names: tuple[str, str]) -> Pool:
+    """As many workers like ``one`` as were asked for, or as the cluster holds: at least one.
 
     Raises ``SettingsError`` if this machine can never hold one; a joined cluster may still grow.
     """
-    for kind, each in (("CPU", cpus), ("GPU", gpus)):
-        if each > have.get(kind, 0.0) and not joined:
-            name = env_name((names[0], f"{kind.lower()}s{names[1]}"))
+    group, suffix = names
+    for kind, each in (("CPU", one.cpus), ("GPU", one.gpus)):
+        if each > have.get(kind, 0.0) and one.wait_s is None:
+            name = env_name((group, f"{kind.lower()}s{suffix}"))
             raise SettingsError(f"{name}={each:g} is more than this machine's {have.get(kind, 0.0):g} {kind}s",
                                 "lower it, or name a Ray cluster by RAY_ADDRESS")
-    room = have.get("CPU", 1.0) / cpus
-    fitting = int(min(room, have.get("GPU", 0.0) / gpus) if gpus else room)
-    return Pool(int(wanted) if wanted != "auto" else max(1, fitting), cpus, gpus)
+    if one.resource and one.resource not in have and one.wait_s is None:
+        raise SettingsError(f"{env_name((group, 'resource'))}={one.resource!r} is no resource of this machine",
+                            "unset it, or name a Ray cluster by RAY_ADDRESS")
+    room = have.get("CPU", 1.0) / one.cpus
+    fitting = int(min(room, have.get("GPU", 0.0) / one.gpus) if one.gpus else room)
+    return replace(one, workers=int(wanted) if wanted != "auto" else max(1, fitting))

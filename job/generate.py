@@ -122,7 +122,7 @@ class Drawer(UnitWorker):
         folder, digest = weights.fetch(self.generator.location(), self.generator.revision(), ReadOnlyFolder)
         if digest != plan.recipe.weights:
             raise DataError(f"the weights at {self.generator.location()} are not those of the plan", "start a new run")
-        self.origin = self.generator.load(folder, digest, "cuda" if self.gpus else "cpu")
+        self.origin = self.generator.load(folder, digest, self.device)
 
     def work(self, unit: Unit) -> dict[str, Any]:
         plan = self.plan
@@ -135,13 +135,17 @@ class Drawer(UnitWorker):
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """What the room did now: units drawn by this run, and units that were there or that others drew meanwhile."""
+    """What the room did now: units drawn by this run, and units that were there or that others drew meanwhile.
+
+    ``by_host``: images that each machine drew for this run.
+    """
 
     units: int
     adopted: int
     asked: int
     made: int
     failed: int
+    by_host: dict[str, int]
 
 
 def generate(plan: RunPlan, units: Sequence[Unit], floor: Floor) -> Drawn:
@@ -154,13 +158,16 @@ def generate(plan: RunPlan, units: Sequence[Unit], floor: Floor) -> Drawn:
     total = len(units) * plan.unit_size
     floor.advance((len(units) - len(missing)) * plan.unit_size)
     ours = asked = made = failed = 0
+    by_host: dict[str, int] = {}
     for row in work_off(missing, Drawer, (plan,), floor, room="generate", deadline_s=plan.unit_deadline_s) if missing else ():
         ours, asked, made, failed = ours + row["ours"], asked + row["asked"], made + row["made"], failed + row["failed"]
         check_failed(failed, total, plan.failed_share, "see the commits for each reason")
         floor.advance(row["asked"])
+        if row["ours"]:
+            by_host[row["host"]] = by_host.get(row["host"], 0) + row["made"]
     if asked != made + failed:
         raise JobError(f"{asked} samples were asked for, {made} made and {failed} failed: some got lost")
-    return Drawn(ours, len(units) - ours, asked, made, failed)
+    return Drawn(ours, len(units) - ours, asked, made, failed, by_host)
 
 
 def check_failed(failed: int, total: int, share: float, reason: str = "") -> None:

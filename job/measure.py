@@ -39,7 +39,7 @@ class Scorer(UnitWorker):
             folder, digest = weights.fetch(one.location(), one.revision(), ReadOnlyFolder)
             if digest != metric.weights:
                 raise DataError(f"the weights of {metric.name} are not those of the plan", "put them back, or start a new run")
-            one.load(folder, "cuda" if self.gpus else "cpu")
+            one.load(folder, self.device)
             self.metrics.append((metric, one))
 
     def work(self, unit: Unit) -> dict[str, Any]:

@@ -12,16 +12,18 @@ import os
 import re
 import socket
 import sys
+import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import psutil
 
 from job.drawing import Beyond, beyond, out_of_memory
-from job.errors import DataError, JobError, TemporaryError, full_disk, revive
+from job.errors import DataError, JobError, SettingsError, TemporaryError, full_disk, revive
+from job.ground import drain
 from job.ground.cost import Ledger, Meter
 from job.ground.events import Advance
 from job.ground.layout import Run
@@ -29,6 +31,7 @@ from job.ground.stop import Stop
 from job.ground.store import Store
 from job.records import Unit
 from job.runplan import Pool, Price
+from job.waiting import until_one_fits
 
 LOADS = 3     # processes of one host that may die while they load, before the room gives up
 _LOAD = re.compile(r"/(begun|loaded)-(.+)-(\d+)-[0-9a-f]+\.json$")
@@ -46,6 +49,7 @@ class Floor:
     ledger: Ledger
     price: Price
     budget: float | None      # what may still be spent in this room, in the currency of the prices; None: no limit
+    event: Callable[..., None]
 
     def heard(self, process: str, rows: list[list[Any]], booked: bool = True) -> None:
         """Book what a worker has spent (or only count it); ask all to stop once the budget is reached."""
@@ -72,7 +76,7 @@ class UnitWorker:
     """Base of what stands in an actor. Subclasses make one result per unit; heavy loading belongs in ``load``."""
 
     def __init__(self, place: Place, *args: Any) -> None:
-        self.place, self.run, self.gpus = place, place.run, place.pool.gpus
+        self.place, self.run, self.device = place, place.run, place.pool.device
         self.store = Store(place.url, place.retry_s)
         self.error: JobError | None = None
         self.stopped = False
@@ -81,6 +85,7 @@ class UnitWorker:
         try:
             self._bound_loads(marks)
             with self.meter.spending("load"), deadline(place.deadline_s):
+                check_device(place.pool, "SALTWORKS_GENERATOR__DEVICE=cpu")
                 self.load(*args)
             self._mark(marks, "loaded")
         except Exception as error:   # a raising constructor would be restarted without end
@@ -103,16 +108,24 @@ class UnitWorker:
         try:
             if self.error:
                 raise self.error
-            self.stopped = self.stopped or self.store.get(self.place.stop_key) is not None
-            if self.stopped:
-                row["stopped"] = True
-            else:
-                with deadline(self.place.deadline_s):
-                    row |= self.work(unit)
+            row |= self._turn(unit)
         except (Exception, Beyond) as error:
             told = self._told(error, f"failed at {unit.name}")
             row["error"] = [type(told).__name__, told.problem, told.cure]
-        return row | {"process": self.meter.process, "spent": self.meter.rows()}
+        return row | {"process": self.meter.process, "host": socket.gethostname(), "spent": self.meter.rows()}
+
+    def _turn(self, unit: Unit) -> dict[str, Any]:
+        """The unit's work, unless all are asked to stop. On a machine that is about to end it waits for its own end:
+        Ray gives the unit to another process then."""
+        while True:
+            self.stopped = self.stopped or self.store.get(self.place.stop_key) is not None
+            if self.stopped:
+                return {"stopped": True}
+            with drain.busy(f"{self.place.room} {unit.name}"):
+                if not drain.asked():
+                    with deadline(self.place.deadline_s):
+                        return self.work(unit)
+            time.sleep(drain.EVERY_S)
 
     def _bound_loads(self, marks: str) -> None:
         """Ray replaces a process that dies while it loads, without end and without a word."""
@@ -148,6 +161,16 @@ class UnitWorker:
         os._exit(1)
 
 
+def check_device(pool: Pool, otherwise: str) -> None:
+    """Raise ``SettingsError`` where a worker is to work on CUDA and there is none: nobody pays GPUs for a CPU's work."""
+    if pool.device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise SettingsError(f"a worker holds {pool.gpus:g} GPUs in Ray's books, and PyTorch sees none on {socket.gethostname()}",
+                                f"give its node and image a CUDA driver; where GPUs are only counted, set {otherwise}")
+
+
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
     """Ends the process if it is not left in time. A thread written in C does it, so that no held lock can stop it."""
@@ -172,7 +195,9 @@ def work_off(
     floor.stop.check()
     stopped: set[str] = set()
     workers = min(pool.workers, len(units))
-    for result in _rows(units, worker, args, Pool(workers, pool.cpus, pool.gpus), floor, room, deadline_s):
+    pool = replace(pool, workers=workers)
+    until_one_fits(pool, room, floor.stop, floor.event)
+    for result in _rows(units, worker, args, pool, floor, room, deadline_s):
         floor.heard(result["process"], result["spent"])
         if "error" in result:
             raise revive(*result["error"])
@@ -200,7 +225,7 @@ def _rows(
     rows = [{"class_key": unit.class_key, "label": unit.label, "lo": unit.lo, "hi": unit.hi} for unit in units]
     dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
         worker, fn_constructor_args=(place, *args), batch_size=1, num_cpus=pool.cpus, num_gpus=pool.gpus or None,
-        compute=ray.data.ActorPoolStrategy(size=pool.workers),
+        resources=pool.custom or None, compute=ray.data.ActorPoolStrategy(size=pool.workers),
     )
     try:
         for row in dataset.iter_rows():

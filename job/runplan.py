@@ -6,6 +6,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from job.records import ClassWords, Recipe
 
+SLIVER = 0.001   # of a custom resource: enough to be on its node, and a thousand fit
+
 
 @dataclass(frozen=True, slots=True)
 class MetricPlan:
@@ -111,6 +113,14 @@ class Pool:
     workers: int
     cpus: float
     gpus: float
+    device: str = "cpu"              # cuda: where it works, or the job ends
+    resource: str = ""               # custom resource of Ray of which each takes a sliver; empty: none
+    wait_s: float | None = None      # seconds to wait until the cluster has room for the first; None: it has
+
+    @property
+    def custom(self) -> dict[str, float]:
+        """The sliver, as Ray wants it told."""
+        return {self.resource: SLIVER} if self.resource else {}
 
 
 def plain(noun: Any) -> Any:

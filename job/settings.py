@@ -214,9 +214,11 @@ def kubeconfig() -> str | None:
 def check_expected(expects: Mapping[str, str], environ: Mapping[str, str] | None = None) -> None:
     """Raise ``AccessError`` for every variable that a secret should have filled and did not."""
     environ = os.environ if environ is None else environ
-    empty = [(name, *place.split("/")) for name, place in sorted(expects.items()) if not environ.get(name) and not environ.get(name.upper())]
+    there = {name for name, value in environ.items() if value}
+    empty = [(name, *place.split("/")) for name, place in sorted(expects.items()) if not there & {name, name.upper()}]
     if empty:
-        said = [f"the secret {secret} lacks the key {key}, or there is no such secret (variable {name} is empty)" for name, secret, key in empty]
+        said = [f"the secret {secret} lacks the key {key}, or there is no such secret (variable {name} is empty)"
+                for name, secret, key in empty]
         _, secret, key = empty[0]
         raise AccessError("; ".join(said), f"add it (kubectl create secret generic {secret} --from-literal={key}=…) and submit again")
 

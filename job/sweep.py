@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -23,15 +23,16 @@ import pyarrow.parquet as pq
 from job import plugs
 from job.errors import DataError, JobError, TemporaryError, revive
 from job.generate import Committed
-from job.ground import layout, lineage, shards
+from job.ground import drain, layout, lineage, shards
 from job.ground.cost import Meter
 from job.ground.store import Store
-from job.pool import Floor, deadline
+from job.pool import Floor, check_device, deadline
 from job.records import Mix, Split, Trial
 from job.results import TrialResult
-from job.runplan import RunPlan
+from job.runplan import Pool, RunPlan
 from job.tasks import TASKS
 from job.trainset import Pixels, training_set
+from job.waiting import until_one_fits
 
 MAX_FAILURES = 2   # times a trial whose process died is begun again
 
@@ -50,6 +51,11 @@ def trial_of(plan: RunPlan, split: Split, mix: Mix, seeds: Sequence[int], judged
 
 def train_trial(config: dict[str, Any]) -> None:
     """What runs in the trial's worker: every seed of one arm, then the commit."""
+    with drain.busy(f"{config['room']} at alpha {config['trial'].mix.alpha:g}"):
+        _train(config)
+
+
+def _train(config: dict[str, Any]) -> None:
     import ray
     import torch
 
@@ -58,12 +64,13 @@ def train_trial(config: dict[str, Any]) -> None:
     plan: RunPlan = config["plan"]
     trial: Trial = config["trial"]
     store = Store(config["url"], config["retry_s"])
-    gpus, cpus = config["held"]
-    meter = Meter(store, layout.Run(plan.dataset, plan.run), config["room"], gpus=gpus, cpus=cpus, process=config["process"]).start()
+    pool: Pool = config["pool"]
+    run, room = layout.Run(plan.dataset, plan.run), config["room"]
+    meter = Meter(store, run, room, gpus=pool.gpus, cpus=pool.cpus, process=config["process"]).start()
     try:
         meter.beat()   # so that a repeated attempt sees that this one was there
         with meter.spending("load"):
-            device = "cuda" if gpus else "cpu"
+            check_device(pool, "SALTWORKS_SWEEP__GPUS_PER_TRIAL=0")
             torch.set_num_threads(plan.schedule.threads)
             plug = plugs.find(TASKS, plan.task, "task")
             task = plug(plugs.options(plug, plan.task_options, "task"), classes=len(plan.classes), size_px=plan.schedule.size_px)
@@ -75,12 +82,12 @@ def train_trial(config: dict[str, Any]) -> None:
                 "images_NHWC": torch.from_numpy(images), "targets_N": torch.from_numpy(targets),
                 "judged_MHWC": torch.tensor(judged), "judged_targets_M": torch.tensor(judged_targets),
             }
-            tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
+            tensors = {name: tensor.to(pool.device) for name, tensor in tensors.items()}
         with meter.spending("train"):
             fitted = []
             for seed in trial.seeds:
                 with deadline(plan.fit_deadline_s):
-                    fitted.append(fit(task, plan.schedule, seed, device, **tensors))
+                    fitted.append(fit(task, plan.schedule, seed, pool.device, **tensors))
         _commit(store, plan, TrialResult(
             trial.id, trial.mix.alpha, trial.mix.realised_alpha, trial.mix.n_real, trial.mix.n_synthetic,
             plan.schedule.samples_seen, trial.seeds, trial.judged_on, np.stack([one.correct_N for one in fitted]),
@@ -144,6 +151,7 @@ def sweep(
         raise DataError(f"the trial at alpha {missing[0].mix.alpha:g} is missing", "fit it with: python -m job run")
     if missing:
         floor.stop.check()
+        until_one_fits(replace(floor.pool, workers=min(floor.pool.workers, len(missing))), room, floor.stop, floor.event)
         if "pixels" not in cache:
             cache["pixels"] = Pixels(plan, split, committed, [trial.mix for trial in trials], floor)
         _fit_all(plan, split, missing, cache["pixels"], floor, room)
@@ -217,6 +225,7 @@ def _fit(
     plan: RunPlan, split: Split, trial: Trial, shared: Pixels, floor: Floor, room: str, process: str, scratch: str
 ) -> None:
     import ray.train
+    from ray.train.torch import TorchConfig
 
     store, pool = floor.store, floor.pool
 
@@ -226,14 +235,15 @@ def _fit(
     trainer = lean_trainer()(
         train_trial,
         train_loop_config={
-            "plan": plan, "trial": trial, "url": store.url, "retry_s": store.retry_s, "held": (pool.gpus, pool.cpus),
+            "plan": plan, "trial": trial, "url": store.url, "retry_s": store.retry_s, "pool": pool,
             "error_key": error_key, "room": room, "process": process,
             "train": shared.part("train"), "train_ids": split.part("train")["id"].to_pylist(),
             "judged": shared.part(trial.judged_on), "synthetic": taken,
         },
+        torch_config=TorchConfig(backend="gloo"),   # one worker talks to nobody; nccl would need a GPU before we can say that there is none
         scaling_config=ray.train.ScalingConfig(
             num_workers=1, use_gpu=pool.gpus > 0,
-            resources_per_worker={"CPU": pool.cpus, **({"GPU": pool.gpus} if pool.gpus else {})},
+            resources_per_worker={"CPU": pool.cpus, **({"GPU": pool.gpus} if pool.gpus else {}), **pool.custom},
         ),
         run_config=ray.train.RunConfig(
             name=trial.id, storage_path=scratch, failure_config=ray.train.FailureConfig(max_failures=MAX_FAILURES)

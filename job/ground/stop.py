@@ -13,7 +13,7 @@ from job.errors import BudgetError, JobError, TemporaryError
 from job.ground.layout import Run
 from job.ground.store import Store
 
-PREEMPTED, SPENT = "preempted", "budget"
+PREEMPTED, DRAINED = "stopped by a signal", "stopped by drain, for this machine is about to end"
 
 
 class Stop:
@@ -33,8 +33,13 @@ class Stop:
 
     @property
     def why(self) -> str:
-        """Empty, ``preempted`` or the sentence of the budget."""
+        """Empty, ``PREEMPTED``, ``DRAINED`` or the sentence of the budget."""
         return self._why
+
+    @property
+    def ends_soon(self) -> bool:
+        """Whether it is a matter of seconds: a signal or a drain, and no budget."""
+        return self._why in (PREEMPTED, DRAINED)
 
     def request(self, why: str) -> None:
         """The first wish counts."""
@@ -44,8 +49,8 @@ class Stop:
 
     def error(self) -> JobError:
         """What ends the job once nothing is in flight any more."""
-        if self._why == PREEMPTED:
-            return TemporaryError("stopped by a signal; everything that was finished is committed", "run again to resume")
+        if self.ends_soon:
+            return TemporaryError(f"{self._why}; everything that was finished is committed", "run again to resume")
         return BudgetError(self._why, "raise SALTWORKS_BUDGET_USD and run again: the same run goes on")
 
     def check(self) -> None:

@@ -18,7 +18,7 @@ from job.settings import Settings, env_name, leaves, load
 pytestmark = pytest.mark.unit
 LEAVES = dict(leaves(Settings))
 ANY_TEXT = {   # what they mean is checked later
-    "root", "image_digest", "code_digest", "split.table", "publish.export_to", "publish.licences",
+    "kubernetes.manifest", "root", "image_digest", "code_digest", "split.table", "publish.export_to", "publish.licences",
     "real.name", "generator.name", "task.name", "price.source",
 }
 NAMES = st.sampled_from([env_name(path) for path in LEAVES])
