@@ -82,10 +82,10 @@ kueue.x-k8s.io/priority-class: {{ . }}
 {{- end }}
 {{- end -}}
 
-{{/* The RayJob's hash: spec and labels, its own name apart. */}}
+{{/* The RayJob's hash: all of it but its own name. */}}
 {{- define "saltworks.rayjob.hash" -}}
 {{- $spec := include "saltworks.rayjob.spec" (dict "root" . "name" "") -}}
-{{- printf "%s\n%s" $spec (include "saltworks.rayjob.labels" .) | sha256sum | trunc 8 -}}
+{{- printf "%s\n%s\n%s" $spec (include "saltworks.rayjob.labels" .) (toYaml .Values.annotations) | sha256sum | trunc 8 -}}
 {{- end -}}
 
 {{- define "saltworks.rayjob.name" -}}

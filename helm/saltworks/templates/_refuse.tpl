@@ -1,1 +1,235 @@
-{{- define "saltworks.refuse" -}}{{- end -}}
+{{/* All refusals. Each names the value's path, the value, and the cure; all that is wrong is said at once. What one value
+     alone can tell is in the schema; here stands what follows from several, or needs a better word than the schema has. */}}
+
+{{- define "saltworks.refuse" -}}
+{{- $found := concat
+      (include "saltworks.refuse.release" . | fromYamlArray)
+      (include "saltworks.refuse.settings" . | fromYamlArray)
+      (include "saltworks.refuse.environment" . | fromYamlArray)
+      (include "saltworks.refuse.groups" . | fromYamlArray)
+      (include "saltworks.refuse.workers" . | fromYamlArray)
+      (include "saltworks.refuse.storage" . | fromYamlArray)
+      (include "saltworks.refuse.running" . | fromYamlArray) -}}
+{{- if $found }}{{ printf "\n  %s" (join "\n  " $found) | fail }}{{ end -}}
+{{- end -}}
+
+{{- define "saltworks.refuse.release" -}}
+{{- if not (regexMatch "^[a-z]" .Release.Name) }}
+- {{ printf "release name %q: Ray's names begin with a letter; use another name" .Release.Name | toJson }}
+{{- end }}
+{{- if semverCompare "<2.52.0" .Values.rayVersion }}
+- {{ printf "rayVersion: %s has no token authentication; use an image with Ray 2.52.0 or later" .Values.rayVersion | toJson }}
+{{- end }}
+{{- if ge (int .Values.deadlines.preRunning) (int .Values.deadlines.active) }}
+- {{ printf "deadlines.preRunning: %d s is not below deadlines.active, %d s; lower it" (int .Values.deadlines.preRunning) (int .Values.deadlines.active) | toJson }}
+{{- end }}
+{{- $dataset := include "saltworks.dataset" . }}
+{{- if not (regexMatch "^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$" $dataset) }}
+- {{ printf "settings.SALTWORKS_DATASET: %q can be no label of an object; use at most 63 letters, digits, dots, dashes, the last a letter or digit" $dataset | toJson }}
+{{- end }}
+{{- with .Values.kueue }}
+{{- if and .queueName $.Values.workerGroups (eq $.Values.scaling "autoscale") }}
+- {{ printf "kueue.queueName: Kueue admits %q as a whole and cannot autoscale it; set scaling: fixed, and replicas for each group" .queueName | toJson }}
+{{- end }}
+{{- if and .priorityClass (not .queueName) }}
+- {{ printf "kueue.priorityClass: %q means nothing without a queue; set kueue.queueName" .priorityClass | toJson }}
+{{- end }}
+{{- end }}
+{{- range $key, $_ := .Values.labels }}
+{{- if regexMatch "^(app\\.kubernetes\\.io/(name|instance|component)$|ray\\.io/|saltworks/|kueue\\.x-k8s\\.io/)" $key }}
+- {{ printf "labels.%s: set by the chart or by an operator; use another key" $key | toJson }}
+{{- end }}
+{{- end }}
+{{- range $key, $_ := .Values.annotations }}
+{{- if hasPrefix "ray.io/" $key }}
+- {{ printf "annotations.%s: set by the chart; use another key" $key | toJson }}
+{{- end }}
+{{- end }}
+{{- range $part, $one := .Values.serviceAccounts }}
+{{- if not (or $one.create $one.name) }}
+- {{ printf "serviceAccounts.%s.name: empty, and the chart makes none; name one that exists" $part | toJson }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Names that the chart sets, with the value that stands for them. */}}
+{{- define "saltworks.owned" -}}
+SALTWORKS_SUBMISSION: it is the RayJob's name; leave it out
+SALTWORKS_RETRIES: set retries
+SALTWORKS_EXPECTS: it is derived from secrets; list them there
+SALTWORKS_IMAGE_DIGEST: set image.digest
+SALTWORKS_STOP_GRACE_S: set deadlines.stopGrace
+SALTWORKS_PROGRESS: pods write one JSON line per event; leave it out
+SALTWORKS_GENERATOR__RESOURCE: it is derived from the roles of workerGroups; set role there
+SALTWORKS_SWEEP__RESOURCE: it is derived from the roles of workerGroups; set role there
+SALTWORKS_KUBERNETES__MANIFEST: it is mounted by the chart; leave it out
+SALTWORKS_KUBERNETES__NAMESPACE: it is the release's; leave it out
+SALTWORKS_KUBERNETES__TICK: it is the Job of the tick; leave it out
+SALTWORKS_KUBERNETES__OWNER: it is the preflight Job; leave it out
+SALTWORKS_KUBERNETES__HISTORY: set refresh.history
+{{- end -}}
+
+{{- define "saltworks.refuse.settings" -}}
+{{- $owned := include "saltworks.owned" . | fromYaml -}}
+{{- $derived := include "saltworks.derived" . | fromYaml -}}
+{{- range $name, $value := .Values.settings }}
+{{- if hasKey $owned $name }}
+- {{ printf "settings.%s: %v is not yours to set: %s" $name $value (get $owned $name) | toJson }}
+{{- else if hasKey $derived $name }}
+- {{ printf "settings.%s: %v, but the worker groups hold %s; leave it out, and set maxReplicas or replicas" $name $value (get $derived $name) | toJson }}
+{{- else if and (kindIs "string" $value) (regexMatch "://[^/]*:[^/]*@" $value) }}
+- {{ printf "settings.%s: a URL with a password; give the password by secrets" $name | toJson }}
+{{- end }}
+{{- end }}
+{{- with .Values.settings.SALTWORKS_EDITION }}
+{{- if $.Values.refresh.schedule }}
+- {{ printf "settings.SALTWORKS_EDITION: %q, but every tick of refresh.schedule names an edition; leave it out" . | toJson }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "saltworks.refuse.environment" -}}
+{{- $taken := list "HOME" "HF_HOME" "RAY_USAGE_STATS_ENABLED" "RAY_ADDRESS" "RAY_AUTH_MODE" "RAY_AUTH_TOKEN" "RAY_JOB_STOP_WAIT_TIME_S" -}}
+{{- range $name, $value := .Values.env }}
+{{- if hasPrefix "SALTWORKS_" (upper $name) }}
+- {{ printf "env.%s: a setting of the job; put it into settings" $name | toJson }}
+{{- else if has $name $taken }}
+- {{ printf "env.%s: set by the chart or by the operator; leave it out" $name | toJson }}
+{{- else if or (regexMatch "://[^/]*:[^/]*@" $value) (and (regexMatch "(SECRET|TOKEN|PASSW|CREDENTIAL|ACCESS_KEY|API_?KEY|PRIVATE)" (upper $name)) (not (regexMatch "_(FILE|PATH|URI|URL)$" (upper $name)))) }}
+- {{ printf "env.%s: looks like a secret; put it into a Secret and name that in secrets" $name | toJson }}
+{{- end }}
+{{- end }}
+{{- $seen := keys .Values.env -}}
+{{- range $at, $one := .Values.secrets }}
+{{- if hasPrefix "SALTWORKS_" (upper .env) }}
+- {{ printf "secrets[%d].env: %s is a setting, and no setting is secret; put it into settings" $at .env | toJson }}
+{{- else if has .env $taken }}
+- {{ printf "secrets[%d].env: %s is set by the chart or by the operator; leave it out" $at .env | toJson }}
+{{- else if has .env $seen }}
+- {{ printf "secrets[%d].env: %s is given twice; leave one out" $at .env | toJson }}
+{{- end }}
+{{- $seen = append $seen .env }}
+{{- end }}
+{{- end -}}
+
+{{/* Each group by itself, as it was written. */}}
+{{- define "saltworks.refuse.groups" -}}
+{{- $fixed := eq .Values.scaling "fixed" -}}
+{{- $seen := list -}}
+{{- range $at, $group := .Values.workerGroups }}
+{{- $path := printf "workerGroups[%d]" $at }}
+{{- $full := mergeOverwrite (deepCopy $.Values.workerDefaults) (deepCopy $group) }}
+{{- if has .name $seen }}
+- {{ printf "%s.name: %s is taken; use another" $path .name | toJson }}
+{{- end }}
+{{- $seen = append $seen .name }}
+{{- if $fixed }}{{ range list "minReplicas" "maxReplicas" }}{{ if hasKey $group . }}
+- {{ printf "%s.%s: nothing scales with scaling: fixed; set replicas" $path . | toJson }}
+{{- end }}{{ end }}{{ else if hasKey $group "replicas" }}
+- {{ printf "%s.replicas: the autoscaler decides; set minReplicas and maxReplicas, or scaling: fixed" $path | toJson }}
+{{- end }}
+{{- if gt (int $full.minReplicas) (int $full.maxReplicas) }}
+- {{ printf "%s.minReplicas: %d is more than maxReplicas, %d" $path (int $full.minReplicas) (int $full.maxReplicas) | toJson }}
+{{- end }}
+{{- if and (eq $full.role "cpu") $full.gpus }}
+- {{ printf "%s.gpus: %d in a group of role cpu would never be used; use role generate or train" $path (int $full.gpus) | toJson }}
+{{- end }}
+{{- if not (kindIs "invalid" $full.rayGpus) }}
+{{- if ne (gt (float64 $full.rayGpus) 0.0) (gt (int $full.gpus) 0) }}
+- {{ printf "%s.rayGpus: %v where a pod has %d GPUs; count what is there" $path $full.rayGpus (int $full.gpus) | toJson }}
+{{- end }}
+{{- end }}
+{{- with dig "limits" "memory" "" $full.resources }}
+{{- if ge (include "saltworks.bytes" $full.shmSize | int64) (include "saltworks.bytes" . | int64) }}
+- {{ printf "%s.shmSize: %s counts against the memory limit of %s; raise the limit" $path $full.shmSize . | toJson }}
+{{- end }}
+{{- end }}
+{{- range $kind := list "requests" "limits" }}{{ range $key, $_ := get $full.resources $kind }}{{ if contains "/" $key }}
+- {{ printf "%s.resources.%s: %s is counted by gpus and gpuResource; set those" $path $kind $key | toJson }}
+{{- end }}{{ end }}{{ end }}
+{{- end }}
+{{- with .Values.head.resources.limits.memory }}
+{{- if ge (include "saltworks.bytes" $.Values.head.shmSize | int64) (include "saltworks.bytes" . | int64) }}
+- {{ printf "head.shmSize: %s counts against the memory limit of %s; raise the limit" $.Values.head.shmSize . | toJson }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* What the groups and the settings say of each other: GPUs that nobody would use, workers that would fit nowhere. */}}
+{{- define "saltworks.refuse.workers" -}}
+{{- $set := .Values.settings -}}
+{{- $groups := (include "saltworks.groups" . | fromYaml).groups | default list -}}
+{{- $derived := include "saltworks.derived" . | fromYaml -}}
+{{- $roles := list -}}{{- $rented := 0 -}}
+{{- range $groups }}{{ $roles = append $roles .role }}{{ $rented = add $rented .gpus }}{{ end -}}
+{{- if and (not $groups) (lt (int .Values.head.rayCpus) 1) }}
+- "head.rayCpus: 0, and there are no workerGroups: nothing could do the work; raise it, or add groups"
+{{- end }}
+{{- if and $groups (eq .Values.scaling "autoscale") (gt (int $rented) 0) (not (has "cpu" $roles)) (lt (int .Values.head.rayCpus) 1) }}
+- "workerGroups: CPU tasks would rent GPU nodes; add a group of role cpu, or give the head CPUs by head.rayCpus"
+{{- end }}
+{{- range $one := list
+      (dict "role" "generate" "gpus" "SALTWORKS_GENERATOR__GPUS_PER_ACTOR" "cpus" "SALTWORKS_GENERATOR__CPUS_PER_ACTOR" "count" "SALTWORKS_GENERATOR__ACTORS")
+      (dict "role" "train" "gpus" "SALTWORKS_SWEEP__GPUS_PER_TRIAL" "cpus" "SALTWORKS_SWEEP__CPUS_PER_TRIAL" "count" "SALTWORKS_SWEEP__PARALLEL_TRIALS") }}
+{{- $each := get $set $one.gpus | default 0 }}
+{{- range $at, $group := $groups }}
+{{- if and (eq .role $one.role) (gt (int .gpus) 0) (eq (float64 $each) 0.0) }}
+- {{ printf "settings.%s: 0, so nobody would use the GPUs of workerGroups[%d]; set it, or its gpus to 0" $one.gpus $at | toJson }}
+{{- end }}
+{{- end }}
+{{- if eq (get $derived $one.count | default "1") "0" }}
+- {{ printf "settings.%s: %v and %s: %v fit into no pod of workerGroups; lower them, or use larger pods" $one.gpus $each $one.cpus (get $set $one.cpus | default 1) | toJson }}
+{{- else if and (gt (float64 $each) 0.0) (not (hasKey $derived $one.count)) }}
+- {{ printf "settings.%s: %v, and no worker group has GPUs; add one, or set it to 0" $one.gpus $each | toJson }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "saltworks.refuse.storage" -}}
+{{- $claim := include "saltworks.claim" . -}}
+{{- $root := .Values.settings.SALTWORKS_ROOT | default "" -}}
+{{- $mount := .Values.storage.claim.mountPath -}}
+{{- if hasPrefix "memory:" $root }}
+- {{ printf "settings.SALTWORKS_ROOT: %s lives in one process and would be lost; use a bucket" $root | toJson }}
+{{- else if not (contains "://" $root) }}
+{{- if not $claim }}
+- {{ printf "settings.SALTWORKS_ROOT: %q would end with its pod; use a bucket, or a volume by storage.claim" $root | toJson }}
+{{- else if not (or (eq $root $mount) (hasPrefix (printf "%s/" (trimSuffix "/" $mount)) $root)) }}
+- {{ printf "settings.SALTWORKS_ROOT: %q is not below storage.claim.mountPath, %s" $root $mount | toJson }}
+{{- end }}
+{{- end }}
+{{- with .Values.storage.claim }}
+{{- if and .create .existing }}
+- {{ printf "storage.claim.existing: %s, and storage.claim.create asks for another; choose one" .existing | toJson }}
+{{- end }}
+{{- if and .create (not .existing) $.Values.workerGroups (ne .accessMode "ReadWriteMany") }}
+- {{ printf "storage.claim.accessMode: %s lets one node mount the volume, and there are workerGroups; use ReadWriteMany, or a bucket" .accessMode | toJson }}
+{{- end }}
+{{- end }}
+{{- $mounts := list "/tmp" "/dev/shm" "/opt/saltworks" "/etc/saltworks" (.Values.storage.modelCache.mountPath | trimSuffix "/") -}}
+{{- range $name, $path := dict "storage.claim.mountPath" (ternary $mount "" (ne $claim "")) "storage.weights.mountPath" (ternary .Values.storage.weights.mountPath "" (ne .Values.storage.weights.claim "")) }}
+{{- if and $path (has (trimSuffix "/" $path) $mounts) }}
+- {{ printf "%s: %s is taken; mount it elsewhere" $name $path | toJson }}
+{{- end }}
+{{- $mounts = append $mounts (trimSuffix "/" $path) }}
+{{- end }}
+{{- if has (.Values.storage.modelCache.mountPath | trimSuffix "/") (list "/tmp" "/dev/shm" "/opt/saltworks" "/etc/saltworks") }}
+- {{ printf "storage.modelCache.mountPath: %s is taken; mount it elsewhere" .Values.storage.modelCache.mountPath | toJson }}
+{{- end }}
+{{- end -}}
+
+{{/* A run that is active is not ended by an upgrade that changes it, unless that is wanted. */}}
+{{- define "saltworks.refuse.running" -}}
+{{- $refresh := eq (include "saltworks.way" .) "refresh" -}}
+{{- if or $refresh (not .Values.replaceRunning) }}
+{{- $hash := include "saltworks.rayjob.hash" . -}}
+{{- range (lookup "ray.io/v1" "RayJob" .Release.Namespace "").items }}
+{{- $labels := .metadata.labels | default dict }}
+{{- $state := dig "status" "jobDeploymentStatus" "" . }}
+{{- if and (eq (get $labels "app.kubernetes.io/name") "saltworks") (eq (get $labels "app.kubernetes.io/instance") ($.Release.Name | trunc 63))
+      (ne (get $labels "saltworks/spec") $hash) (not (has $state (list "Complete" "Failed" "ValidationFailed"))) (not .metadata.deletionTimestamp) }}
+- {{ printf "RayJob %s is active (%s) and differs from these values; wait for its end, delete it%s" .metadata.name ($state | default "new") (ternary "" ", or set replaceRunning: true to end it" $refresh) | toJson }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end -}}
