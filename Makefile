@@ -3,9 +3,11 @@
 PYTHON ?= python3
 VENV   := .venv
 PY     := $(VENV)/bin/python
+IMAGE  ?= saltworks
+BUILD  ?= docker build
 UV     := $(VENV)/bin/uv pip install --quiet --python $(PY) --compile-bytecode --require-hashes
 
-.PHONY: help demo test fault fault-part lab bench scale docs lint lock
+.PHONY: help demo test fault fault-part lab bench scale docs lint image lock
 
 help:                     ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
@@ -22,7 +24,7 @@ fault: $(VENV)/.dev       ## kills, storage trouble, hostile input: every schedu
 	$(PY) -m pytest -m fault --whole -n 2 --dist loadfile
 
 fault-part: $(VENV)/.dev  ## the part of it that CI has time for
-	$(PY) -m pytest -m "fault and not long" -n 2 --dist loadfile
+	$(PY) -m pytest -m "fault and not long"
 
 lab: $(VENV)/.runtime     ## the lab's setting: make lab CIFAR=folder-or-bucket FLAGS='…'; a stand-in without CIFAR
 	$(PY) -m bench.lab "$(CIFAR)" $(FLAGS)
@@ -39,6 +41,9 @@ docs: $(VENV)/.dev        ## write what is generated: the README's settings tabl
 
 lint: $(VENV)/.dev        ## the checks that make test begins with
 	$(PY) -m ruff check .
+
+image:                    ## the container image: make image IMAGE=name:tag BUILD="docker build"
+	$(BUILD) --build-arg REVISION=$$(git rev-parse HEAD) -t $(IMAGE) .
 
 lock: $(VENV)/.runtime    ## pin anew: names, versions and hashes, no addresses
 	$(VENV)/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

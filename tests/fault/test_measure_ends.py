@@ -4,20 +4,20 @@ import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
-import torch
 
 from job import plan, settings
 from job.errors import DataError
 from job.ground import layout
 from job.ground.events import Events
-from job.measure import ENDS, Scorer
+from job.measure import ENDS
 from job.pool import work_off
 from job.run import River
 from job.runplan import MetricPlan, Pool
 from tests.fault.kills import frozen
+from tests.fault.struck import Struck
 
 pytestmark = [pytest.mark.fault, pytest.mark.long]
 QUICK = ("--generator.images_per_class", "8", "--generator.options.seconds_per_image", "0")
@@ -31,29 +31,6 @@ def local_ray() -> Iterator[None]:
     ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     yield
     ray.shutdown()
-
-
-class Brightness:
-    """A metric that needs no weights."""
-
-    columns: ClassVar[dict[str, str]] = {"grey": "mean grey level"}
-
-    def score(self, images: list[Any], *, prompts: list[str], labels: list[int]) -> dict[str, list[float]]:
-        return {"grey": [float(image.mean()) for image in images]}
-
-
-class Struck(Scorer):
-    """A scorer whose card fails: always, or only in the process that comes first."""
-
-    def load(self, planned: Any, errors: str, always: bool, folder: str) -> None:
-        self.plan, self.metrics = planned, [(planned.metrics[0], Brightness())]
-        self.errors, self.always, self.first = errors, always, Path(folder) / "first"
-
-    def _score(self, *args: Any) -> tuple[int, int]:
-        if self.always or not self.first.exists():
-            self.first.touch()
-            raise torch.OutOfMemoryError(self.errors) if "memory" in self.errors else RuntimeError(self.errors)
-        return super()._score(*args)
 
 
 def walked(tmp_path: Path) -> tuple[River, list[Any]]:

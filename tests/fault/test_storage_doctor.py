@@ -31,7 +31,7 @@ def test_a_bucket_with_bad_days_is_still_judged_by_its_promises(faulty: Faulty) 
     with faulty.proxy.breaking(Fault("500 after", method="PUT", first=2, times=2), Fault("drop", method="GET", first=3, times=2),
                                Fault("409", method="PUT", first=9, times=2)):
         found = doctor.storage(Store(faulty.url, 30))
-    assert found.several_writers_safe, found.lines
+    assert found.several_writers_safe, "\n".join(found.lines)
 
 
 @pytest.mark.parametrize(("what", "kind"), [("denied", AccessError), ("slow", TemporaryError)])
