@@ -21,20 +21,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _verb(given[0], given[1:])
     except JobError as error:
-        print(f"saltworks: {error}", file=sys.stderr)
-        return error.exit_code
+        return _told(str(error), error.exit_code)
     except KeyboardInterrupt:
-        print("saltworks: interrupted → run again to resume", file=sys.stderr)
-        return TemporaryError.exit_code
+        return _told("interrupted → run again to resume", TemporaryError.exit_code)
     except Exception as error:   # a defect of ours: one line here, the whole of it in a file
         if passing := full_disk(error):
-            print(f"saltworks: {passing}", file=sys.stderr)
-            return passing.exit_code
+            return _told(str(passing), passing.exit_code)
         with tempfile.NamedTemporaryFile("w", prefix="saltworks-defect-", suffix=".txt", delete=False) as file:
             file.write(redact(traceback.format_exc()))
         what = redact(" ".join(f"{type(error).__name__}: {error}".split()))[:300]   # one line, however many it had
-        print(f"saltworks: a defect of ours, {what} → report it with {file.name}", file=sys.stderr)
-        return JobError.exit_code
+        return _told(f"a defect of ours, {what} → report it with {file.name}", JobError.exit_code)
+
+
+def _told(what: str, code: int) -> int:
+    """Problem and cure in the last line of all output, where a RayJob's status takes them from."""
+    sys.stdout.flush()   # else what a pipe held back would come after
+    print(f"saltworks: {' '.join(what.split())}", file=sys.stderr, flush=True)
+    return code
 
 
 def _help() -> str:

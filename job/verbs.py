@@ -3,6 +3,7 @@
 A verb imports what it needs inside: the help, and a pod that is about to end (``drain``), wait for no library.
 """
 
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -18,15 +19,23 @@ Verb = Callable[[Settings, Events], str]
 
 
 def _plan(settings: Settings, events: Events) -> str:
-    from job import admit, lives, plan, preview
+    from job import admit, lives, preview
 
     del events
-    store, plugs = admit.open_store(settings), plan.choose_plugs(settings)
-    settings = lives.looked_up(store, settings)
-    planned, _ = admit.known(store, settings, plugs) or admit.draft(store, settings, plugs)[:2]
-    plan.check_budget(planned, settings)
-    gen, arms = settings.generator, settings.sweep
-    return preview.text(store, planned, drawer=(gen.cpus_per_actor, gen.gpus_per_actor), trainer=(arms.cpus_per_trial, arms.gpus_per_trial))
+    store = admit.open_store(settings)
+    return preview.check(store, lives.looked_up(store, settings))
+
+
+def _preflight(settings: Settings, events: Events) -> str:
+    from job import kube_jobs
+
+    return kube_jobs.preflight(settings, events)
+
+
+def _refresh(settings: Settings, events: Events) -> str:
+    from job import kube_jobs
+
+    return kube_jobs.refresh(settings, events)
 
 
 def _run(settings: Settings, events: Events) -> str:
@@ -122,6 +131,21 @@ def _doctor(settings: Settings, events: Events) -> str:
     return "\n".join(found.lines)
 
 
+def _drain(settings: Settings, events: Events) -> str:
+    """Ends well whatever it finds: the pod ends anyway."""
+    from job.ground import drain
+
+    del events
+    start = time.monotonic()
+    try:
+        left = drain.drain(settings.stop_grace_s, lambda text: print(text, flush=True))
+    except OSError as error:
+        return f"this machine's processes could not be told: {error}"
+    took = f"{time.monotonic() - start:.1f} s"
+    return (f"still at work after {took}: {'; '.join(left.values())}. What is not committed will be done again" if left
+            else f"drained in {took}: nothing of ours is at work here, and nothing begins for {settings.stop_grace_s:g} s")
+
+
 def _number(store: "Store", settings: Settings) -> int:
     """The version that was named, else the latest."""
     from job.publish import pointer
@@ -151,6 +175,9 @@ VERBS: Mapping[str, tuple[Verb, str]] = {
     "rollback": (_rollback, "point latest at an earlier version: rollback NUMBER"),
     "export": (_export, "copy a version's images into few large files: export [NUMBER]"),
     "gc": (_gc, "what nothing names any more; removed only with --publish.confirm true"),
+    "preflight": (_preflight, "in a cluster: plan, and create the RayJob of a manifest if the plan holds"),
+    "refresh": (_refresh, "in a cluster: plan, and create the next RayJob, named and dated by the CronJob's tick"),
+    "drain": (_drain, "before this machine ends: begin nothing more on it, and wait for what is in flight"),
     "doctor": (_doctor, "probe the storage at the root: what it promises, and for how many writers"),
 }
 NUMBERED = ("verify", "rollback", "export")

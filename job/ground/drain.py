@@ -75,20 +75,18 @@ def at_work() -> dict[int, str]:
     return found
 
 
-def drain(grace_s: float, tell: Callable[[str], None]) -> bool:
-    """Raise the flag and wait until nobody is busy, at most ``grace_s``. Returns whether that came to pass."""
+def drain(grace_s: float, tell: Callable[[str], None]) -> dict[int, str]:
+    """Raise the flag and wait until nobody is busy, at most ``grace_s``. Returns who still is."""
     flag, end = folder() / "flag", time.time() + grace_s
     flag.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = flag.with_name(f"flag-{os.getpid()}")
     fresh.write_text(json.dumps({"until": end}))
     fresh.replace(flag)
     last: dict[int, str] = {}
-    while now := at_work():
+    while (now := at_work()) and (left := end - time.time()) > 0:
         for pid, what in now.items():
             if last.get(pid) != what:
                 tell(f"waiting for process {pid}: {what}")
         last = now
-        if time.time() >= end:
-            return False
-        time.sleep(min(EVERY_S, max(0.0, end - time.time())))
-    return True
+        time.sleep(min(EVERY_S, left))
+    return now
