@@ -67,8 +67,11 @@ def remembered(store: Store, settings: Settings) -> Iterator[Settings]:
         _append(store, settings, life, "done")
 
 
-def present(store: Store, settings: Settings) -> Life:
-    """The life that the next start of this submission belongs to. Reads only."""
+def present(store: Store, settings: Settings, repaired: bool = True) -> Life:
+    """The life that the next start of this submission belongs to. Reads only.
+
+    ``repaired``: other settings than those that met a hopeless error end a life.
+    """
     name, ours, told = str(settings.submission), _digest(settings), _records(store, settings)
     mine = _identity(settings)
     number = 0
@@ -78,8 +81,8 @@ def present(store: Store, settings: Settings) -> Life:
         refusals = sum(record["what"] == "refused" for record in here)
         if settings.retries is None:
             return Life(number, name, met[-1]["told"] if met else None, refusals)
-        over = any(record["what"] in ("done", "renewed") for record in here) or (
-            bool(met) and (refusals >= settings.retries or all(record["settings"] != ours for record in met)))
+        over = any(record["what"] in ("done", "renewed") for record in here) or (bool(met) and (
+            refusals >= settings.retries or (repaired and all(record["settings"] != ours for record in met))))
         if not over and not _other_run(store, settings, number, mine):
             return Life(number, _id(name, number), met[-1]["told"] if met else None, refusals)
         number += 1
@@ -108,13 +111,12 @@ def renew(store: Store, settings: Settings) -> Settings:
     """
     if not settings.submission:
         return settings
-    life = present(store, settings)
+    life = present(store, settings, repaired=False)   # the settings here are not quite those of its pods
     if life.met and settings.retries is None:
         _refuse(store, settings, life)
     if life.met:
         _append(store, settings, life, "renewed")
-        life = present(store, settings)
-    return _of(settings, life)
+    return looked_up(store, settings)
 
 
 def _refuse(store: Store, settings: Settings, life: Life) -> None:

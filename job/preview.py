@@ -4,16 +4,36 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from job import mixing, plan
+from job import admit, mixing, plan
+from job.errors import BudgetError
 from job.generate import read_commit
 from job.ground import cost, layout
 from job.ground.store import Store
 from job.records import Unit
 from job.runplan import Price, RunPlan
+from job.settings import Settings, env_name
 
 BYTES_PER_PIXEL = {"png": 1.3, "jpeg": 0.36}   # 1.3 kB per 32-px digit; 93 KiB per 512-px photo at q95 4:4:4
-MEASURED = 8                                   # committed units, or trials, that a rate is taken from
+MEASURED = 8                                   # committed units that a rate is taken from
 Held = tuple[float, float]                     # the CPUs and the GPUs that one worker holds
+
+
+def check(store: Store, settings: Settings) -> str:
+    """The plan in words. Raises whatever stands in the way of a run with these settings; writes nothing."""
+    plugs, (gen, arms) = plan.choose_plugs(settings), (settings.generator, settings.sweep)
+    planned, _ = admit.known(store, settings, plugs) or admit.draft(store, settings, plugs)[:2]
+    plan.check_task(planned)
+    plan.check_budget(planned, settings)
+    held = {"drawer": (gen.cpus_per_actor, gen.gpus_per_actor), "trainer": (arms.cpus_per_trial, arms.gpus_per_trial)}
+    told = text(store, planned, **held)
+    keys = layout.Run(planned.dataset, planned.run)
+    if settings.budget_usd is not None and store.get(keys.done()) is None:
+        spent = sum(one.cost or 0.0 for one in cost.Ledger(store, keys).total(planned.price))
+        expected = sum(one.price(planned.price) or 0.0 for one in _works(store, planned, left=True, **held))
+        if spent + expected > settings.budget_usd:
+            raise BudgetError(f"at measured rates {expected:.4g} USD are still to be spent, {spent:.4g} are, and the budget is "
+                              f"{settings.budget_usd:g}", f"raise {env_name(('budget_usd',))}, or ask for less")
+    return told
 
 
 def text(store: Store, planned: RunPlan, *, drawer: Held = (1, 0), trainer: Held = (1, 0)) -> str:
@@ -21,19 +41,14 @@ def text(store: Store, planned: RunPlan, *, drawer: Held = (1, 0), trainer: Held
 
     ``drawer`` and ``trainer`` are the (CPUs, GPUs) that each worker of the pools holds; a price is per one of them.
     """
-    units = plan.first_round(planned)
-    images = len(units) * planned.unit_size
-    there = {key for key, _ in store.list(layout.commits(planned.recipe.id))}
-    done = [unit for unit in units if layout.commit(planned.recipe.id, unit) in there]
-    left = len(units) - len(done)
-    fits = len(planned.alphas) * len(planned.sweep_seeds) + 2 * len(planned.confirm_seeds)
+    units, done = _units(store, planned)
+    images, left = len(units) * planned.unit_size, len(units) - len(done)
+    fits = _trainings(planned)
     size = images * planned.recipe.size_px**2 * BYTES_PER_PIXEL[planned.recipe.encoding]
     arms = ", ".join(
         f"{alpha:g} ({mixing.total_synthetic(alpha, sum(planned.n_train), planned.alphas)})" for alpha in planned.alphas
     )
-    drawing = Work("draw", left * planned.unit_size, "images", _draw_rate(store, planned, done),
-                   "before a first unit of this recipe is drawn", drawer)
-    fitting = Work("fit all", fits, "trainings", _fit_rate(store, planned), "before a first trial of this run is fitted", trainer)
+    drawing, fitting = _works(store, planned, drawer, trainer)
     lines = [
         f"run          {planned.run}   dataset {planned.dataset}, edition {planned.edition}",
         f"below        {store.shown}",
@@ -52,6 +67,29 @@ def text(store: Store, planned: RunPlan, *, drawer: Held = (1, 0), trainer: Held
         *(f"             {one.cost(planned.price)}" for one in (drawing, fitting) if planned.price.known),
     ]
     return "\n".join(lines)
+
+
+def _works(store: Store, planned: RunPlan, drawer: Held, trainer: Held, left: bool = False) -> tuple["Work", "Work"]:
+    """Drawing and training, at measured rates. ``left``: without the trainings of this run that are committed."""
+    units, done = _units(store, planned)
+    rate, fitted = _fitted(store, planned)
+    return (
+        Work("draw", (len(units) - len(done)) * planned.unit_size, "images", _draw_rate(store, planned, done),
+             "before a first unit of this recipe is drawn", drawer),
+        Work("fit all", max(0, _trainings(planned) - fitted * left), "trainings", rate,
+             "before a first trial of this run is fitted", trainer),
+    )
+
+
+def _units(store: Store, planned: RunPlan) -> tuple[Sequence[Unit], Sequence[Unit]]:
+    """The units of the first round, and those of them that are committed."""
+    units = plan.first_round(planned)
+    there = {key for key, _ in store.list(layout.commits(planned.recipe.id))}
+    return units, [unit for unit in units if layout.commit(planned.recipe.id, unit) in there]
+
+
+def _trainings(planned: RunPlan) -> int:
+    return len(planned.alphas) * len(planned.sweep_seeds) + 2 * len(planned.confirm_seeds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +122,13 @@ class Work:
         if self.rate is None:
             return f"{self.what}: the seconds of one are not known {self.until}, nor is the sum"
         hours = self.count * self.rate / 3600
-        total = cost.line("plan", self.verb, hours * 3600, gpus=gpus, cpus=cpus, price=price).cost
-        return (f"about {total:.2f} {price.currency} {self.what} "
+        return (f"about {self.price(price):.2f} {price.currency} {self.what} "
                 f"({hours:.2g} worker-hours × {gpus or cpus:g} {kind} × {per_hour:g} {price.currency})")
+
+    def price(self, price: Price) -> float | None:
+        """What it will cost, or None where rate or price are not known."""
+        cpus, gpus = self.held
+        return None if self.rate is None else cost.line("plan", self.verb, self.count * self.rate, gpus=gpus, cpus=cpus, price=price).cost
 
 
 def _draw_rate(store: Store, planned: RunPlan, done: Sequence[Unit]) -> float | None:
@@ -96,12 +138,12 @@ def _draw_rate(store: Store, planned: RunPlan, done: Sequence[Unit]) -> float | 
     return sum(seconds) / (len(seconds) * planned.unit_size) if seconds else None
 
 
-def _fit_rate(store: Store, planned: RunPlan) -> float | None:
-    """Measured seconds per training, from this run's own trials: their schedule is the plan's."""
+def _fitted(store: Store, planned: RunPlan) -> tuple[float | None, int]:
+    """Measured seconds per training and how many there are, from this run's own trials: their schedule is the plan's."""
     trials = [key for key, _ in store.list(layout.Run(planned.dataset, planned.run).trials()) if key.endswith(".json")]
-    records = [json.loads(store.read(key)) for key in trials[:MEASURED]]
+    records = [json.loads(store.read(key)) for key in trials]
     seeds = sum(len(record["seeds"]) for record in records)
-    return sum(record["seconds"] for record in records) / seeds if seeds else None
+    return (sum(record["seconds"] for record in records) / seeds if seeds else None), seeds
 
 
 def _price(planned: RunPlan) -> str:

@@ -17,7 +17,7 @@ LEVELS = (   # an import may stay on its level or go down, never up
     {"plan", "splitting", "near_duplicates", "filtering", "mixing", "statistics"},
     {
         "pool", "lives", "drawing", "fitting", "generate", "decisions", "trainset", "measure", "sweep", "report", "publish",
-        "admit", "cluster", "preview", "doctor", "settings_table",
+        "admit", "kube", "kube_jobs", "cluster", "preview", "doctor", "settings_table",
         "waiting",
     },
     {"run", "demo", "verbs"},
