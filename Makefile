@@ -7,7 +7,7 @@ IMAGE  ?= saltworks
 BUILD  ?= docker build
 UV     := $(VENV)/bin/uv pip install --quiet --python $(PY) --compile-bytecode --require-hashes
 
-.PHONY: help demo test fault fault-part lab bench scale docs lint image lock
+.PHONY: help demo test fault fault-part e2e e2e-full lab bench scale docs lint image lock
 
 help:                     ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
@@ -25,6 +25,12 @@ fault: $(VENV)/.dev       ## kills, storage trouble, hostile input: every schedu
 
 fault-part: $(VENV)/.dev  ## the part of it that CI has time for
 	$(PY) -m pytest -m "fault and not long"
+
+e2e: $(VENV)/.dev         ## the core of the tests on a cluster: KUBECONFIG=… E2E_IMAGE=… E2E_HOST=… (docs/deploy.md)
+	$(PY) -m pytest -m "e2e and not long"
+
+e2e-full: $(VENV)/.dev    ## all of them; writes docs/e2e.md
+	$(PY) -m pytest -m e2e --record docs/e2e.md
 
 lab: $(VENV)/.runtime     ## the lab's setting: make lab CIFAR=folder-or-bucket FLAGS='…'; a stand-in without CIFAR
 	$(PY) -m bench.lab "$(CIFAR)" $(FLAGS)

@@ -14,6 +14,7 @@ hypothesis_settings.load_profile("calm")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--record", help="write what the tests on a cluster took, as Markdown, into this file")
     parser.addoption("--whole", action="store_true", help="every kill of the tier fault, not the part that CI has time for")
 
 
