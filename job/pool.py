@@ -31,7 +31,8 @@ from job.ground.stop import Stop
 from job.ground.store import Store
 from job.records import Unit
 from job.runplan import Pool, Price
-from job.waiting import until_one_fits
+from job.waiting import until_one_fits, watched
+from job.watch import Watch
 
 LOADS = 3     # processes of one host that may die while they load, before the room gives up
 _LOAD = re.compile(r"/(begun|loaded)-(.+)-(\d+)-[0-9a-f]+\.json$")
@@ -50,12 +51,20 @@ class Floor:
     price: Price
     budget: float | None      # what may still be spent in this room, in the currency of the prices; None: no limit
     event: Callable[..., None]
+    watch: Watch
 
     def heard(self, process: str, rows: list[list[Any]], booked: bool = True) -> None:
         """Book what a worker has spent (or only count it); ask all to stop once the budget is reached."""
         self.ledger.hear(process, rows, booked)
-        if self.budget is not None and (spent := self.ledger.heard(self.price)) >= self.budget:
-            self.stop.request(f"the budget is reached: {spent:.4g} {self.price.currency} in this room, {self.budget:.4g} were left")
+        self.watch.heard(process, rows)
+        if self.budget is None and not self.watch.recording:
+            return
+        spent = self.ledger.heard(self.price)
+        if self.price.known:
+            self.watch.spent(spent)
+        if self.budget is not None and spent >= self.budget:
+            said = f"the budget is reached: {spent:.4g} {self.price.currency} in this room, {self.budget:.4g} were left"
+            self.stop.request(said, spent=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,16 +206,18 @@ def work_off(
     workers = min(pool.workers, len(units))
     pool = replace(pool, workers=workers)
     until_one_fits(pool, room, floor.stop, floor.event)
-    for result in _rows(units, worker, args, pool, floor, room, deadline_s):
-        floor.heard(result["process"], result["spent"])
-        if "error" in result:
-            raise revive(*result["error"])
-        if "stopped" in result:
-            stopped.add(result["process"])
-            if len(stopped) >= workers:
-                break
-        else:
-            yield result
+    with watched(pool, room, floor.stop, floor.event):
+        for result in _rows(units, worker, args, pool, floor, room, deadline_s):
+            floor.heard(result["process"], result["spent"])
+            if "error" in result:
+                raise revive(*result["error"])
+            if "stopped" in result:
+                stopped.add(result["process"])
+                if len(stopped) >= workers:
+                    break
+            else:
+                floor.watch.images(room, result)
+                yield result
     floor.stop.check()
 
 

@@ -25,6 +25,7 @@ from job.report.model import Report
 from job.results import Choice, TrialResult
 from job.runplan import Pool, PublishPolicy, RunPlan
 from job.settings import Settings
+from job.watch import Watch
 
 NO_POOLS = {"generate": Pool(0, 1, 0), "sweep": Pool(0, 1, 0)}   # for a walk that may compute nothing
 FLAG_FLOOR = 2.0   # CLIPScore points below its peers that make a class worth a look
@@ -42,6 +43,7 @@ class River:
         self.keys = layout.Run(planned.dataset, planned.run)
         self.ledger = cost.Ledger(store, self.keys)
         self.stop = Stop(store, self.keys)
+        self.watch = Watch(planned.dataset, planned.price.currency, budget)
         self.pixels: dict[str, trainset.Pixels] = {}
         self.committed: tuple[generate.Committed, ...] = ()
 
@@ -171,7 +173,9 @@ class River:
         try:
             with self.events.room(name, total, unit) as advance:
                 left = self.left(pool) if name != "report" else None   # which costs nothing
-                yield Floor(self.store, self.keys, pool, advance, self.stop, self.ledger, self.plan.price, left, self.events.event)
+                advance = self.watch.room(name, total, unit, advance)
+                yield Floor(self.store, self.keys, pool, advance, self.stop, self.ledger, self.plan.price, left, self.events.event,
+                            self.watch)
         except BaseException:
             with suppress(JobError):   # the first error is the one to tell
                 self.book(name, pool, time.perf_counter() - start)
@@ -186,9 +190,12 @@ class River:
 
     def left(self, pool: Pool) -> float | None:
         """What may still be spent, all submissions of the run counted. Raises ``BudgetError`` if that is nothing."""
-        if self.budget is None or not pool.workers:
+        if not pool.workers or (self.budget is None and not (self.watch.recording and self.plan.price.known)):
             return None
         spent = sum(one.cost or 0.0 for one in self.ledger.total(self.plan.price))
+        self.watch.spent(0.0, before=spent)
+        if self.budget is None:
+            return None
         if spent >= self.budget:
             raise BudgetError(f"{spent:.4g} {self.plan.price.currency} are spent, and the budget is {self.budget:g}",
                               "raise SALTWORKS_BUDGET_USD and run again: the same run goes on")
@@ -224,7 +231,7 @@ def _run(store: Store, settings: Settings, events: Events) -> tuple[Report, str]
             waits["ray"] = time.perf_counter() - start
             river = River(store, planned, split, events, pools, budget=settings.budget_usd, privacy=settings.privacy)
             river.ledger.add([cost.wall(room, seconds) for room, seconds in waits.items()])
-            with listening(river.stop, settings.stop_grace_s, events):
+            with listening(river.stop, settings.stop_grace_s, events), river.watch.on():
                 made = river.walk()
     if settings.publish.when_done:
         publish_run(store, settings, events, planned, split, made)

@@ -1,0 +1,43 @@
+"""What dashboard, alerts and docs/metrics.md say, for the tests that compare it with what a job emits."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+HOME = Path(__file__).parents[1]
+FILES = HOME / "helm" / "saltworks" / "files"
+RUNBOOKS = HOME / "docs" / "runbooks"
+_NAME = re.compile(r"\b(?:ray|kuberay|kube)_[a-z0-9_]+")
+
+
+def listed() -> dict[str, str]:
+    """Every name in the table of docs/metrics.md, and its origin."""
+    rows = re.findall(r"^\| `([a-z0-9_]+)` \| (\w+) \| [^|]* \| ([a-z-]+) \|", (HOME / "docs" / "metrics.md").read_text(), re.MULTILINE)
+    return {name: origin for name, _, origin in rows}
+
+
+def dashboard() -> dict[str, Any]:
+    return json.loads((FILES / "dashboard.json").read_text())
+
+
+def rules() -> list[dict[str, Any]]:
+    return [rule for group in yaml.safe_load((FILES / "alerts.yaml").read_text())["groups"] for rule in group["rules"]]
+
+
+def queries() -> Iterator[str]:
+    """Every query of dashboard and alerts."""
+    for panel in dashboard()["panels"]:
+        yield from (target["expr"] for target in panel["targets"])
+    yield from (variable["query"]["query"] for variable in dashboard()["templating"]["list"] if variable["type"] == "query")
+    yield from (rule["expr"] for rule in rules())
+
+
+def names(query: str) -> set[str]:
+    """The metrics that a query names; strings and lists of labels are none."""
+    bare = re.sub(r'"[^"]*"', '""', query)
+    bare = re.sub(r"\b(?:by|on|ignoring|without)\s*\([^)]*\)", "", bare)
+    return set(_NAME.findall(bare))
