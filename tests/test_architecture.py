@@ -85,6 +85,8 @@ def test_heavy_things_are_known_only_where_they_belong(path: Path) -> None:
         assert "ray" not in tops
     if mine != "ground":
         assert not tops & {"fsspec", "s3fs"}
+    if mine != "kube":
+        assert "kubernetes" not in tops
 
 
 @pytest.mark.parametrize("path", FILES, ids=module)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from job import lives
+from job import admit, lives, plan
 from job.__main__ import main
 from job.errors import AccessError, BudgetError, ConflictError, DataError, JobError, SettingsError, TemporaryError
 from job.ground import layout
@@ -197,6 +197,32 @@ def test_starts_at_the_same_time_lose_no_record_and_end_every_life(retries: int,
 def test_a_name_that_was_used_for_years_is_still_one_listing_and_one_read_each(tmp_path: Path) -> None:
     for number in range(40):
         assert attempt(tmp_path, None, 1) == (f"uid-1.{number}" if number else "uid-1")
+
+
+def test_a_finished_rayjob_that_is_created_anew_looks_at_the_data_and_repeats_nothing_unless_they_changed(tmp_path: Path) -> None:
+    photos = write(tmp_path / "photos", class_folders({"cat": 40, "dog": 40}, seed=5))
+    settings = chosen(str(tmp_path / "root"), 1, REAL__NAME="image_folder", REAL__OPTIONS__URL=photos, GENERATOR__NAME="fake",
+                      MEASURE__METRICS="{}", FILTER__KIND="none", SWEEP__ALPHAS="0,.5")
+    store = Store(settings.root)
+
+    def start(error: JobError | None = None) -> str:
+        """What a start does before its first room; the run that it found or planned."""
+        run = ""
+        with suppress(TemporaryError), remembered(store, settings) as mine:
+            plugs = plan.choose_plugs(mine)
+            planned = admit.known(store, mine, plugs) or admit.freeze(store, mine, plugs, *admit.draft(store, mine, plugs))
+            run = planned[0].run
+            if error:
+                raise error
+        return run
+
+    first = start(TemporaryError("preempted"))
+    write(tmp_path / "photos", {"cat/new.png": encoded(picture(9999))})
+    assert start() == first                       # a retry finds its run, whatever became of the data
+    second = start()
+    assert second != first                        # the next life looks at them
+    assert start() == second                      # and the one after it finds that they are the same
+    assert lives.last(store, settings).submission == "uid-1.2"
 
 
 def test_through_the_front_door_a_retry_ends_with_the_same_code_and_a_repaired_submission_gets_further(
