@@ -32,7 +32,7 @@ from job.results import TrialResult
 from job.runplan import Pool, RunPlan
 from job.tasks import TASKS
 from job.trainset import Pixels, training_set
-from job.waiting import until_one_fits
+from job.waiting import until_one_fits, watched
 
 MAX_FAILURES = 2   # times a trial whose process died is begun again
 
@@ -186,7 +186,8 @@ def _fit_all(plan: RunPlan, split: Split, trials: Sequence[Trial], shared: Pixel
     with tempfile.TemporaryDirectory(prefix="saltworks-train-", ignore_cleanup_errors=True) as scratch:
         try:
             futures = [drivers.submit(one, trial, scratch) for trial in trials]
-            wait(futures)   # those that run when one fails are waited for, and their work is kept
+            with watched(pool, room, floor.stop, floor.event):
+                wait(futures)   # those that run when one fails are waited for, and their work is kept
             for future in futures:
                 future.result()
         finally:

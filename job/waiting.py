@@ -1,9 +1,11 @@
-"""HOT tool. In a joined cluster: asks for a room's workers and waits until the first of them has a place.
+"""HOT tool. In a joined cluster: asks for a room's workers, waits until the first has a place, and sees when all are lost.
 
 A cluster that grows on demand may have no node for them yet, or none to be had for days. Ray would wait without end and
 without a word, so a placement group per worker shows the autoscaler the whole demand, and the wait is bounded.
 """
 
+import _thread
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,9 +16,10 @@ from job.errors import TemporaryError
 from job.ground.stop import Stop
 from job.runplan import Pool
 
-AT_ONCE_S = 1.0   # a place that is there is given within it, and nothing need be told
+AT_ONCE_S = 3.0   # a place that is there is given within it, and nothing need be told
 EVERY_S = 0.2     # how often the groups are looked at, and whether to stop
 TELL_S = 30.0     # how often the wait is told
+LOOK_S = 5.0      # how often a room at work looks whether its nodes are still there
 KINDS = 5         # of nodes that an error names
 TAKEN_BY = {"generate": "SALTWORKS_GENERATOR__{}_PER_ACTOR", "measure": "SALTWORKS_GENERATOR__{}_PER_ACTOR",
             "sweep": "SALTWORKS_SWEEP__{}_PER_TRIAL", "confirm": "SALTWORKS_SWEEP__{}_PER_TRIAL"}
@@ -29,10 +32,10 @@ def until_one_fits(pool: Pool, room: str, stop: Stop, event: Callable[..., None]
     """
     if pool.wait_s is None:
         return
-    each = {"CPU": pool.cpus, **({"GPU": pool.gpus} if pool.gpus else {}), **pool.custom}
+    each = _each(pool)
     with _asking() as ask:
         start = time.monotonic()
-        if _granted(ask(1, each), stop, start + min(AT_ONCE_S, pool.wait_s)):
+        if _granted(ask(1, each), stop, start + AT_ONCE_S):
             return
         groups = ask(pool.workers - 1, each)
         while (waited := time.monotonic() - start) < pool.wait_s:
@@ -40,7 +43,38 @@ def until_one_fits(pool: Pool, room: str, stop: Stop, event: Callable[..., None]
             if _granted(groups, stop, start + min(waited + TELL_S, pool.wait_s)):
                 event("place_found", room=room, seconds=round(time.monotonic() - start))
                 return
-        raise _none(pool, room, each)
+        raise _none(pool, room)
+
+
+@contextmanager
+def watched(pool: Pool, room: str, stop: Stop, event: Callable[..., None]) -> Iterator[None]:
+    """A room at work. Nodes that were lost may come back within ``pool.wait_s``; Ray would wait for them without end.
+
+    If not one node could hold a worker for so long, a stop is asked for and the main thread interrupted, as by a signal.
+    """
+    if pool.wait_s is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    over = threading.Event()
+
+    def watch(most: float) -> None:
+        lost = 0.0   # when the last one was lost
+        while not over.wait(LOOK_S) and not stop.requested:
+            there = _nodes_or_none()
+            if there is None or _one_holds(there, _each(pool)):
+                lost = 0.0
+            elif not lost:
+                lost = time.monotonic()
+                event("nodes_lost", room=room, each=_each(pool), at_most=most)
+            elif time.monotonic() - lost >= most:
+                stop.request(f"the {room} room has lost all its nodes, and none came back within {most:g} s: {_have(there, _each(pool))}")
+                _thread.interrupt_main()
+
+    threading.Thread(target=watch, args=(pool.wait_s,), daemon=True, name="saltworks-nodes").start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 @contextmanager
@@ -74,18 +108,37 @@ def _granted(groups: list[Any], stop: Stop, end: float) -> bool:
         time.sleep(EVERY_S)
 
 
-def _none(pool: Pool, room: str, each: dict[str, float]) -> TemporaryError:
-    import ray
-
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    alike = Counter(_words({name: node.get(name, 0.0) for name in each}) for node in nodes).most_common()
-    have = "; ".join(f"{count} × {words}" for words, count in alike[:KINDS]) or "none"
+def _none(pool: Pool, room: str) -> TemporaryError:
     taken = [TAKEN_BY[room].format(kind) for kind in (("CPUS", "GPUS") if pool.gpus else ("CPUS",))]
     return TemporaryError(
-        f"no place for a worker of the {room} room within {pool.wait_s:g} s: {pool.workers} × {_words(each)} were asked for; "
-        f"the cluster's nodes: {have}",
+        f"no place for a worker of the {room} room within {pool.wait_s:g} s: {pool.workers} × {_words(_each(pool))} were asked for; "
+        f"{_have(_nodes_or_none() or [], _each(pool))}",
         f"see what keeps such nodes away (kubectl get events; quota, stock, node selector), lower {' or '.join(taken)}, "
         "or raise SALTWORKS_GPU_WAIT_S; then run again")
+
+
+def _each(pool: Pool) -> dict[str, float]:
+    """What one worker takes of its node."""
+    return {"CPU": pool.cpus, **({"GPU": pool.gpus} if pool.gpus else {}), **pool.custom}
+
+
+def _nodes_or_none() -> list[dict[str, float]] | None:
+    """What every living node has, taken or not; None if the cluster does not answer: the room meets that too, and tells it."""
+    import ray
+
+    try:
+        return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    except Exception:
+        return None
+
+
+def _one_holds(nodes: list[dict[str, float]], each: dict[str, float]) -> bool:
+    return any(all(node.get(name, 0.0) >= amount for name, amount in each.items()) for node in nodes)
+
+
+def _have(nodes: list[dict[str, float]], each: dict[str, float]) -> str:
+    alike = Counter(_words({name: node.get(name, 0.0) for name in each}) for node in nodes).most_common()
+    return f"the cluster's nodes: {'; '.join(f'{count} × {words}' for words, count in alike[:KINDS]) or 'none'}"
 
 
 def _words(resources: dict[str, float]) -> str:

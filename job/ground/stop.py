@@ -23,7 +23,7 @@ class Stop:
         self.key = run.stop(uuid.uuid4().hex[:12])
         self._store = store
         self._asked = threading.Event()
-        self._why = ""
+        self._why, self._spent = "", False
         self._told = threading.Thread(target=self._tell, daemon=True, name="saltworks-stop")
         self._told.start()
 
@@ -33,25 +33,25 @@ class Stop:
 
     @property
     def why(self) -> str:
-        """Empty, ``PREEMPTED``, ``DRAINED`` or the sentence of the budget."""
+        """Empty, ``PREEMPTED``, ``DRAINED``, or a sentence."""
         return self._why
 
     @property
     def ends_soon(self) -> bool:
-        """Whether it is a matter of seconds: a signal or a drain, and no budget."""
-        return self._why in (PREEMPTED, DRAINED)
+        """Whether this machine or its workers will not wait: any reason but the budget."""
+        return self.requested and not self._spent
 
-    def request(self, why: str) -> None:
-        """The first wish counts."""
+    def request(self, why: str, spent: bool = False) -> None:
+        """The first wish counts. ``spent``: it is the budget's, and what is in flight has all the time it takes."""
         if not self._asked.is_set():
-            self._why = why
+            self._why, self._spent = why, spent
             self._asked.set()
 
     def error(self) -> JobError:
         """What ends the job once nothing is in flight any more."""
-        if self.ends_soon:
-            return TemporaryError(f"{self._why}; everything that was finished is committed", "run again to resume")
-        return BudgetError(self._why, "raise SALTWORKS_BUDGET_USD and run again: the same run goes on")
+        if self._spent:
+            return BudgetError(self._why, "raise SALTWORKS_BUDGET_USD and run again: the same run goes on")
+        return TemporaryError(f"{self._why}; everything that was finished is committed", "run again to resume")
 
     def check(self) -> None:
         """Raise the error if it is time to stop: nothing new may begin."""
