@@ -40,10 +40,29 @@ def endpoint() -> Iterator[str]:
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def image(endpoint: str) -> str:
+    """The image, pulled: no test waits for gigabytes. It is started as the README promises: read-only, nobody's user."""
+    one = Cluster("default", os.environ["E2E_IMAGE"], endpoint)
+    name = f"pull-{uuid.uuid4().hex[:6]}"
+    security = {"readOnlyRootFilesystem": True, "runAsNonRoot": True, "runAsUser": 1000, "allowPrivilegeEscalation": False}
+    container = {"name": "pull", "image": one.image, "args": ["--help"], "securityContext": security}
+    one.kubectl("create", "-f", "-", given=json.dumps({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {"restartPolicy": "Never", "containers": [container]}}))
+
+    def over() -> str:
+        phase = one.kubectl("get", "pod", name, "-o", "jsonpath={.status.phase}")
+        return phase if phase in ("Succeeded", "Failed") else ""
+
+    assert one.until(over, 900, "the pull of the image") == "Succeeded"
+    one.kubectl("delete", "pod", name, "--wait=false")
+    return one.image
+
+
 @pytest.fixture(scope="module")
-def cluster(endpoint: str) -> Iterator[Cluster]:
+def cluster(endpoint: str, image: str) -> Iterator[Cluster]:
     """A namespace of its own that enforces Pod Security `restricted`, and the secret of the storage in it."""
-    one = Cluster(f"salt-{uuid.uuid4().hex[:6]}", os.environ["E2E_IMAGE"], endpoint)
+    one = Cluster(f"salt-{uuid.uuid4().hex[:6]}", image, endpoint)
     one.kubectl("create", "-f", "-", given=json.dumps({
         "apiVersion": "v1", "kind": "Namespace",
         "metadata": {"name": one.namespace, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}))
