@@ -28,8 +28,8 @@ def schema_text() -> str:
     group["properties"] = {"name": GROUP_NAME} | group["properties"]
     schema["properties"]["global"] = {"type": "object", "description": "what Helm hands to every chart; unused"}
     shared = DEFINITIONS | {"workerGroup": group | {"required": ["name"]}, "settings": settings_schema()}
-    whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Values of the chart saltworks"} | schema | {"$defs": shared}
-    return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Values of the chart saltworks"}
+    return json.dumps(head | schema | {"$defs": shared}, indent=1, ensure_ascii=False) + "\n"
 
 
 def with_table(readme: str) -> str:

@@ -12,6 +12,11 @@ def _object(**properties: Any) -> dict[str, Any]:
     return {"type": "object", "additionalProperties": False, "properties": properties}
 
 
+def _keyed(each: dict[str, Any]) -> dict[str, Any]:
+    """A map whose keys are those of labels and resources."""
+    return {"type": "object", "additionalProperties": False, "patternProperties": {LABEL_KEY: each}}
+
+
 def _text(pattern: str) -> dict[str, Any]:
     return {"type": "string", "pattern": pattern}
 
@@ -38,18 +43,15 @@ def _weighted(name: str, term: Any) -> dict[str, Any]:
 
 
 PODS = _affinity({"type": "array", "items": POD_TERM}, _weighted("podAffinityTerm", POD_TERM))
-AMOUNTS = {
-    "type": "object", "propertyNames": {"pattern": LABEL_KEY},
-    "additionalProperties": {"anyOf": [_text(QUANTITY), {"type": "number", "minimum": 0}]},
-}
+AMOUNTS = _keyed({"anyOf": [_text(QUANTITY), {"type": "number", "minimum": 0}]})
 
 DEFINITIONS: dict[str, Any] = {
     "name": _text(f"^{NAME}$"),
     "optionalName": _text(f"^({NAME})?$"),
     "quantity": _text(QUANTITY),
     "mountPath": _text(r"^(/[A-Za-z0-9._-]+)+$"),
-    "strings": {"type": "object", "propertyNames": {"pattern": LABEL_KEY}, "additionalProperties": {"type": "string"}},
-    "labels": {"type": "object", "propertyNames": {"pattern": LABEL_KEY}, "additionalProperties": _text(LABEL_VALUE)},
+    "strings": _keyed({"type": "string"}),
+    "labels": _keyed(_text(LABEL_VALUE)),
     "resources": _object(requests=AMOUNTS, limits=AMOUNTS),
     "secret": _object(env=_text(r"^[A-Za-z_][A-Za-z0-9_]*$"), secret={"$ref": "#/$defs/name"}, key=_text(r"^[-._a-zA-Z0-9]{1,253}$"))
     | {"required": ["env", "secret", "key"]},

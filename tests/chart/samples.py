@@ -17,7 +17,7 @@ RICH: Object = {
     "workerDefaults": {"nodeSelector": {"pool": "big"}, "resources": {"limits": {"cpu": "6500m"}}},
     "workerGroups": [
         {"name": "draw", "gpus": 2, "spot": True, "pricePerPodHour": 1.5, "runtimeClassName": "nvidia",
-         "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "ScheduleAnyway"}]},
+         "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "example.com/zone", "whenUnsatisfiable": "ScheduleAnyway"}]},
         {"name": "slices", "gpus": 1, "gpuResource": "nvidia.com/mig-1g.10gb", "pricePerPodHour": 0.25},
         {"name": "fit", "role": "train", "gpus": 1, "gpuResource": "nvidia.com/gpu.shared", "pricePerPodHour": 0.5, "shmSize": "512Mi",
          "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {

@@ -3,6 +3,7 @@
 Nothing is described here: types, bounds, choices and words are those of the fields.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from pydantic.fields import FieldInfo
 from job import plugs
 from job.settings import Settings, env_name, leaves
 from job.settings_table import TABLES
+from tests.chart.annotated import CHART
 
 EXACT = 2**53 - 1   # what a number in YAML can be for Helm, which holds it as a double
 Path = tuple[str, ...]
@@ -20,6 +22,8 @@ Path = tuple[str, ...]
 def settings_schema() -> dict[str, Any]:
     """A closed object: the names of all settings, and of all options of all plugs one by one."""
     properties = {env_name(path): described(field) for path, field in leaves(Settings)}
+    for name in owned():   # any value: a rule says better than the schema what to do instead
+        properties[name] = {"description": f"{properties[name]['description']}; set by the chart"}
     for _, chooser, bag, names in TABLES:
         if chooser == bag:   # a dict from plug to options
             each = {name: _bag(plug) for name, plug in _plugs(names, chooser)}
@@ -30,7 +34,21 @@ def settings_schema() -> dict[str, Any]:
             properties[env_name(bag)].pop("additionalProperties", None)
     for path, fields in options().items():
         properties[env_name(path)] = fields[0] if all(one == fields[0] for one in fields) else {"anyOf": fields}
-    return {"type": "object", "additionalProperties": False, "properties": dict(sorted(properties.items()))}
+    return {"type": "object", "additionalProperties": False,
+            "properties": {name: _or_unset(one) for name, one in sorted(properties.items())}}
+
+
+def _or_unset(schema: dict[str, Any]) -> dict[str, Any]:
+    """Null leaves a setting out: so a values file takes back what another before it has set."""
+    if "anyOf" in schema:
+        return schema | {"anyOf": [*schema["anyOf"], {"type": "null"}]} | ({"type": [schema["type"], "null"]} if "type" in schema else {})
+    more = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
+    return schema | more | ({"type": [schema["type"], "null"]} if "type" in schema else {})
+
+
+def owned() -> set[str]:
+    """The settings that the chart sets by itself, as its refusals list them."""
+    return set(re.findall(r"^(SALTWORKS_\w+): ", (CHART / "templates" / "_refuse.tpl").read_text(), re.MULTILINE))
 
 
 def options() -> dict[Path, list[dict[str, Any]]]:

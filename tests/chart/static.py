@@ -89,6 +89,9 @@ def _in_manifest(found: list[Object], manifest: Object) -> Iterator[Object]:
     for source in found:
         if places[id(source)]:
             yield _parts(_selector(source), manifest, rayjob, places[id(source)])
+    if launcher["kind"] == "Job":   # it plans under the RayJob's name
+        env = f"{below}.spec.containers.0.env.[name=SALTWORKS_SUBMISSION].value"
+        yield {"source": _selector(named), "targets": [{"select": _selector(launcher), "fieldPaths": [env]}]}
     images = [path for path, _ in _leaves(rayjob) if path[-1] == "image"]
     yield _parts(_selector(launcher) | {"fieldPath": f"{below}.spec.containers.0.image"}, manifest, rayjob, images)
 

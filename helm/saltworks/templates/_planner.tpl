@@ -28,7 +28,8 @@ spec:
           valueFrom: {fieldRef: {apiVersion: v1, fieldPath: "metadata.labels['batch.kubernetes.io/controller-uid']"}}
         - {name: SALTWORKS_KUBERNETES__OWNER, value: $(JOB_NAME)/$(JOB_UID)}
         {{- if eq .part "refresh" }}
-        - {name: SALTWORKS_KUBERNETES__TICK, value: $(JOB_NAME)}
+        - name: SALTWORKS_KUBERNETES__TICK
+          valueFrom: {fieldRef: {apiVersion: v1, fieldPath: "metadata.labels['batch.kubernetes.io/job-name']"}}
         {{- else }}
         - {name: SALTWORKS_SUBMISSION, value: {{ include "saltworks.rayjob.name" $ | quote }}}
         {{- end }}

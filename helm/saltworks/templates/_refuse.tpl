@@ -73,10 +73,11 @@ SALTWORKS_KUBERNETES__HISTORY: set refresh.history
 {{- $owned := include "saltworks.owned" . | fromYaml -}}
 {{- $derived := include "saltworks.derived" . | fromYaml -}}
 {{- range $name, $value := .Values.settings }}
-{{- if hasKey $owned $name }}
-- {{ printf "settings.%s: %v is not yours to set: %s" $name $value (get $owned $name) | toJson }}
+{{- if kindIs "invalid" $value }}
+{{- else if hasKey $owned $name }}
+- {{ printf "settings.%s: %s is not yours to set: %s" $name (toJson $value) (get $owned $name) | toJson }}
 {{- else if hasKey $derived $name }}
-- {{ printf "settings.%s: %v, but the worker groups hold %s; leave it out, and set maxReplicas or replicas" $name $value (get $derived $name) | toJson }}
+- {{ printf "settings.%s: %s, but the worker groups hold %s; leave it out, and set maxReplicas or replicas" $name (toJson $value) (get $derived $name) | toJson }}
 {{- else if and (kindIs "string" $value) (regexMatch "://[^/]*:[^/]*@" $value) }}
 - {{ printf "settings.%s: a URL with a password; give the password by secrets" $name | toJson }}
 {{- end }}
@@ -136,7 +137,7 @@ SALTWORKS_KUBERNETES__HISTORY: set refresh.history
 {{- end }}
 {{- if not (kindIs "invalid" $full.rayGpus) }}
 {{- if ne (gt (float64 $full.rayGpus) 0.0) (gt (int $full.gpus) 0) }}
-- {{ printf "%s.rayGpus: %v where a pod has %d GPUs; count what is there" $path $full.rayGpus (int $full.gpus) | toJson }}
+- {{ printf "%s.rayGpus: %s where a pod has %d GPUs; count what is there" $path (toJson $full.rayGpus) (int $full.gpus) | toJson }}
 {{- end }}
 {{- end }}
 {{- with dig "limits" "memory" "" $full.resources }}
@@ -178,9 +179,9 @@ SALTWORKS_KUBERNETES__HISTORY: set refresh.history
 {{- end }}
 {{- end }}
 {{- if eq (get $derived $one.count | default "1") "0" }}
-- {{ printf "settings.%s: %v and %s: %v fit into no pod of workerGroups; lower them, or use larger pods" $one.gpus $each $one.cpus (get $set $one.cpus | default 1) | toJson }}
+- {{ printf "settings.%s: %s and %s: %s fit into no pod of workerGroups; lower them, or use larger pods" $one.gpus (toJson $each) $one.cpus (get $set $one.cpus | default 1 | toJson) | toJson }}
 {{- else if and (gt (float64 $each) 0.0) (not (hasKey $derived $one.count)) }}
-- {{ printf "settings.%s: %v, and no worker group has GPUs; add one, or set it to 0" $one.gpus $each | toJson }}
+- {{ printf "settings.%s: %s, and no worker group has GPUs; add one, or set it to 0" $one.gpus (toJson $each) | toJson }}
 {{- end }}
 {{- end }}
 {{- end -}}
