@@ -1,6 +1,5 @@
 """HOT. The Ray cluster that the rooms stand in: joined, or started on this machine, and what it has room for."""
 
-import _thread
 import logging
 import os
 import signal
@@ -15,7 +14,7 @@ from typing import Any
 from job.errors import SettingsError, TemporaryError
 from job.ground import drain
 from job.ground.events import Events
-from job.ground.stop import DRAINED, PREEMPTED, Stop
+from job.ground.stop import DRAINED, PREEMPTED, Stop, interrupt
 from job.runplan import Pool
 from job.settings import Settings, calm_ray, cluster_address, env_name
 
@@ -92,7 +91,7 @@ def listening(stop: Stop, grace_s: float, events: Events) -> Iterator[None]:
         events.event("stopping", seconds=grace_s, why=stop.why)
         if not left.wait(grace_s):
             over.set()
-            _thread.interrupt_main()   # as SIGINT does: the handler above runs in the main thread
+            interrupt()   # the handler above runs in the main thread
 
     before = {one: signal.signal(one, asked) for one in (signal.SIGTERM, signal.SIGINT)}   # Ray's own would end in 134
     threading.Thread(target=watch, daemon=True, name="saltworks-drain").start()

@@ -4,7 +4,6 @@ A cluster that grows on demand may have no node for them yet, or none to be had 
 without a word, so a placement group per worker shows the autoscaler the whole demand, and the wait is bounded.
 """
 
-import _thread
 import threading
 import time
 from collections import Counter
@@ -13,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from job.errors import TemporaryError
-from job.ground.stop import Stop
+from job.ground.stop import Stop, interrupt
 from job.runplan import Pool
 
 AT_ONCE_S = 3.0   # a place that is there is given within it, and nothing need be told
@@ -68,7 +67,7 @@ def watched(pool: Pool, room: str, stop: Stop, event: Callable[..., None]) -> It
                 event("nodes_lost", room=room, each=_each(pool), at_most=most)
             elif time.monotonic() - lost >= most:
                 stop.request(f"the {room} room has lost all its nodes, and none came back within {most:g} s: {_have(there, _each(pool))}")
-                _thread.interrupt_main()
+                interrupt()
 
     threading.Thread(target=watch, args=(pool.wait_s,), daemon=True, name="saltworks-nodes").start()
     try:

@@ -6,6 +6,7 @@ nodes without a further process, and costs one small request per unit.
 
 import contextlib
 import json
+import signal
 import threading
 import uuid
 
@@ -62,3 +63,10 @@ class Stop:
         self._asked.wait()
         with contextlib.suppress(JobError):   # a worker that is not told is ended with the driver
             self._store.create(self.key, json.dumps({"why": self._why}).encode())
+
+
+def interrupt() -> None:
+    """A real SIGINT for the main thread. ``_thread.interrupt_main`` would wake nobody who waits for a lock, as for Ray's next row."""
+    main = threading.main_thread().ident
+    if main:
+        signal.pthread_kill(main, signal.SIGINT)
