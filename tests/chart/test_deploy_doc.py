@@ -1,0 +1,166 @@
+"""What the pages about clusters say is so: values, settings, files, targets and messages exist, and the commands do what they say."""
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.chart import core_schemas, restricted
+from tests.chart.annotated import CHART
+from tests.chart.engine import Object, profile, render
+
+pytestmark = pytest.mark.chart
+HOME = CHART.parents[1]
+DEPLOY = HOME / "docs" / "deploy.md"
+PAGES = [DEPLOY, HOME / "README.md", *sorted((HOME / "k8s").glob("*.md"))]
+SCHEMA = json.loads((CHART / "values.schema.json").read_text())
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+BASE: Object = {   # what a snippet is laid over
+    "settings": {"SALTWORKS_ROOT": "s3://bucket/salt", "SALTWORKS_GENERATOR__GPUS_PER_ACTOR": 1, "SALTWORKS_SWEEP__GPUS_PER_TRIAL": 0.25},
+    "workerGroups": [{"name": "draw", "gpus": 1}, {"name": "tasks", "role": "cpu"}],
+}
+
+
+def inline(text: str) -> list[str]:
+    """What stands between backticks, fences apart."""
+    return re.findall(r"`([^`\n]+)`", FENCE.sub("", text))
+
+
+def code(text: str) -> str:
+    return "\n".join([*(body for _, body in FENCE.findall(text)), *inline(text)])
+
+
+def merged(base: Any, over: Any) -> Any:
+    """As Helm merges values: mappings by key, anything else replaced."""
+    if isinstance(base, dict) and isinstance(over, dict):
+        return base | {name: merged(base.get(name), one) for name, one in over.items()}
+    return over
+
+
+def snippets() -> list[Object]:
+    """Every fence of YAML that holds values."""
+    fences = [body for page in PAGES for kind, body in FENCE.findall(page.read_text()) if kind == "yaml" and "kind:" not in body]
+    return [values for values in map(yaml.safe_load, fences) if set(values) <= set(SCHEMA["properties"])]
+
+
+def flags() -> list[tuple[str, str]]:
+    """Every ``--set path=value``."""
+    return [pair for page in PAGES for pair in re.findall(r"--set(?:-string)? ([\w.\[\]]+)=([^\s`]+)", code(page.read_text()))]
+
+
+def resolved(schema: Object) -> Object:
+    return SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+
+
+def known(path: list[str], schema: Object = SCHEMA) -> bool:
+    """Whether the schema has a value of this path; items of lists are stepped into."""
+    schema = resolved(schema)
+    if "items" in schema and "properties" not in schema:
+        schema = resolved(schema["items"])
+    if not path:
+        return True
+    properties = schema.get("properties")
+    if properties is None:
+        return "additionalProperties" in schema or "patternProperties" in schema
+    return path[0] in properties and known(path[1:], properties[path[0]])
+
+
+def test_the_page_has_values_to_check_and_every_one_of_them_renders() -> None:
+    assert len(snippets()) >= 6
+    for values in snippets():
+        assert render(merged(BASE, values)).objects, values
+
+
+@pytest.mark.parametrize(("path", "value"), flags())
+def test_every_value_that_is_set_on_a_command_line_renders(path: str, value: str) -> None:
+    assert known(path.split("."))
+    values: Any = yaml.safe_load(value)
+    for name in reversed(path.split(".")):
+        values = {name: values}
+    assert render(merged(BASE, values)).objects
+
+
+def test_every_value_that_is_named_exists() -> None:
+    named = {one.partition(":")[0] for page in PAGES[:1] + PAGES[2:] for one in inline(page.read_text())}
+    paths = [one.split(".") for one in named if re.fullmatch(r"[a-z]\w*(\.[A-Za-z]+)+", one)]
+    ours = [path for path in paths if path[0] in SCHEMA["properties"]]
+    assert len(ours) >= 15
+    assert not [path for path in ours if not known(path)]
+
+
+def test_every_setting_that_is_named_is_one() -> None:
+    settings = set(SCHEMA["$defs"]["settings"]["properties"])
+    for page in PAGES:
+        assert set(re.findall(r"SALTWORKS_[A-Z][A-Z0-9_]*[A-Z0-9]", page.read_text())) <= settings, page.name
+
+
+def test_every_file_and_target_that_is_named_exists() -> None:
+    targets = set(re.findall(r"^([a-z0-9-]+):", (HOME / "Makefile").read_text(), re.MULTILINE))
+    for page in PAGES:
+        text = page.read_text()
+        assert set(re.findall(r"\bmake ([a-z0-9-]+)", code(text))) <= targets, page.name
+        paths = re.findall(r"(?<![\w./-])(?:docs|helm|k8s|tests|bench)/[\w./-]*\w", code(text))
+        assert not [path for path in paths if not (HOME / path).exists()], page.name
+        for place, _, anchor in (one.partition("#") for one in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in one):
+            target = page.parent / place if place else page
+            assert target.exists(), f"{page.name}: {place}"
+            assert not anchor or anchor in anchors(target), f"{page.name}: {place}#{anchor}"
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link may name behind the #, as GitHub makes it of headings."""
+    heads = re.findall(r"^#+ (.*)$", FENCE.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+def said() -> str:
+    """All texts of the job and of the chart's refusals, joined as Python joins them."""
+    texts = []
+    for path in sorted((HOME / "job").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+    return "\n".join([*texts, (CHART / "templates" / "_refuse.tpl").read_text()])
+
+
+def test_every_message_in_the_table_of_failures_is_said_somewhere() -> None:
+    table = DEPLOY.read_text().partition("<!-- messages:begin -->")[2].partition("<!-- messages:end -->")[0]
+    rows = [row.split(" | ") for row in table.splitlines() if row.startswith("| ")][1:]
+    assert len(rows) >= 35
+    everything = said()
+    for row in rows:
+        for message in re.findall(r"`([^`]+)`", row[1]):
+            parts = [part.strip() for part in re.split("…|→|; ", message)]
+            assert not [part for part in parts if len(part) > 2 and part not in everything], message
+
+
+@pytest.mark.skipif(not shutil.which("jq"), reason="jq is not installed")
+@pytest.mark.parametrize("name", ["demo", "gpu"])
+def test_the_pod_that_runs_a_verb_by_hand_is_valid_restricted_and_like_the_head(name: str, tmp_path: Path) -> None:
+    (function,) = [body for kind, body in FENCE.findall(DEPLOY.read_text()) if "pod_of() {" in body]
+    rayjob = render(profile(name)).rayjob
+    (tmp_path / "rayjob.json").write_text(json.dumps(rayjob))
+    kubectl = tmp_path / "kubectl"   # one that knows this RayJob, and shows what it is to create
+    kubectl.write_text(f'#!/bin/sh\n[ "$1" = get ] && exec cat {tmp_path}/rayjob.json\nexec cat\n')
+    kubectl.chmod(0o755)
+    script = function.partition("\n}\n")[0] + "\n}\npod_of NAME python -m job verify 3"
+    done = subprocess.run(["bash", "-c", script], env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}, capture_output=True,
+                          text=True, check=True)
+    pod = json.loads(done.stdout)
+    head = rayjob["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]
+    (container,) = pod["spec"]["containers"]
+    assert container["command"] == ["python", "-m", "job", "verify", "3"]
+    assert {one: container[one] for one in ("image", "env", "envFrom", "volumeMounts")} == {
+        one: head["containers"][0][one] for one in ("image", "env", "envFrom", "volumeMounts")}
+    assert pod["spec"]["serviceAccountName"] == head["serviceAccountName"]
+    assert "autoscaler" not in json.dumps(pod)
+    pod["metadata"]["name"] = pod["metadata"].pop("generateName") + "x"
+    assert core_schemas.complaints(pod, core_schemas.VERSIONS[0]) == core_schemas.complaints(pod, core_schemas.VERSIONS[-1]) == []
+    assert restricted.complaints(pod) + restricted.beyond(pod) == []
