@@ -20,20 +20,31 @@ Held = tuple[float, float]                     # the CPUs and the GPUs that one 
 
 def check(store: Store, settings: Settings) -> str:
     """The plan in words. Raises whatever stands in the way of a run with these settings; writes nothing."""
-    plugs, (gen, arms) = plan.choose_plugs(settings), (settings.generator, settings.sweep)
+    plugs = plan.choose_plugs(settings)
     planned, _ = admit.known(store, settings, plugs) or admit.draft(store, settings, plugs)[:2]
+    affordable(store, settings, planned)
+    return text(store, planned, **_held(settings))
+
+
+def affordable(store: Store, settings: Settings, planned: RunPlan) -> None:
+    """Raises whatever stands in the way of an unfinished run: its task, its prices, and a budget that cannot hold it.
+
+    ``BudgetError``: what is spent, and what is left to do at rates that were measured for it, exceed the budget.
+    """
     plan.check_task(planned)
     plan.check_budget(planned, settings)
-    held = {"drawer": (gen.cpus_per_actor, gen.gpus_per_actor), "trainer": (arms.cpus_per_trial, arms.gpus_per_trial)}
-    told = text(store, planned, **held)
     keys = layout.Run(planned.dataset, planned.run)
     if settings.budget_usd is not None and store.get(keys.done()) is None:
         spent = sum(one.cost or 0.0 for one in cost.Ledger(store, keys).total(planned.price))
-        expected = sum(one.price(planned.price) or 0.0 for one in _works(store, planned, left=True, **held))
+        expected = sum(one.price(planned.price) or 0.0 for one in _works(store, planned, left=True, **_held(settings)))
         if spent + expected > settings.budget_usd:
             raise BudgetError(f"at measured rates {expected:.4g} USD are still to be spent, {spent:.4g} are, and the budget is "
                               f"{settings.budget_usd:g}", f"raise {env_name(('budget_usd',))}, or ask for less")
-    return told
+
+
+def _held(settings: Settings) -> dict[str, Held]:
+    gen, arms = settings.generator, settings.sweep
+    return {"drawer": (gen.cpus_per_actor, gen.gpus_per_actor), "trainer": (arms.cpus_per_trial, arms.gpus_per_trial)}
 
 
 def text(store: Store, planned: RunPlan, *, drawer: Held = (1, 0), trainer: Held = (1, 0)) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 
-from job import admit, decisions, filtering, generate, lives, measure, mixing, plan, report, splitting, sweep, trainset
+from job import admit, decisions, filtering, generate, lives, measure, mixing, plan, preview, report, splitting, sweep, trainset
 from job.cluster import cluster, listening
 from job.errors import BudgetError, DataError, JobError
 from job.ground import cost, layout, lineage
@@ -224,8 +224,7 @@ def _run(store: Store, settings: Settings, events: Events) -> tuple[Report, str]
         events.event("already_done", run=planned.run)
         made = report.read(store, planned) or _again(store, planned, split, settings, events)
     else:
-        plan.check_task(planned)
-        plan.check_budget(planned, settings)
+        preview.affordable(store, settings, planned)
         start = time.perf_counter()
         with cluster(settings) as pools:
             waits["ray"] = time.perf_counter() - start
