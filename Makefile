@@ -7,7 +7,7 @@ IMAGE  ?= saltworks
 BUILD  ?= docker build
 UV     := $(VENV)/bin/uv pip install --quiet --python $(PY) --compile-bytecode --require-hashes
 
-.PHONY: help demo test fault fault-part e2e e2e-full lab bench scale docs lint image lock
+.PHONY: help demo test chart fault fault-part e2e e2e-full lab bench scale docs lint image lock
 
 help:                     ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
@@ -44,6 +44,10 @@ scale: $(VENV)/.dev       ## 10,000 and 100,000 images from plan to publish: mem
 
 docs: $(VENV)/.dev        ## write what is generated: the README's settings table, the report's schema
 	$(PY) -m tests.docs
+
+chart: $(VENV)/.dev       ## write what is generated of the chart: schema, table of values, plain files; then its tests
+	$(PY) -m tests.chart_files
+	$(PY) -m pytest -m chart -n 2 -q
 
 lint: $(VENV)/.dev        ## the checks that make test begins with
 	$(PY) -m ruff check .

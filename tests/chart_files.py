@@ -9,14 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.chart import annotated
+from tests.chart import annotated, rented
 from tests.chart.annotated import CHART
 from tests.chart.definitions import DEFINITIONS, GROUP_NAME
+from tests.chart.engine import PROFILES
 from tests.chart.settings_schema import settings_schema
+from tests.chart.static import all_yaml, kustomization
 
 HOME = Path(__file__).parents[1]
-SCHEMA, README = CHART / "values.schema.json", CHART / "README.md"
-BEGIN, END = "<!-- values:begin -->", "<!-- values:end -->"
+SCHEMA, README, PLAIN = CHART / "values.schema.json", CHART / "README.md", HOME / "k8s"
 
 
 def schema_text() -> str:
@@ -32,24 +33,23 @@ def schema_text() -> str:
     return json.dumps(head | schema | {"$defs": shared}, indent=1, ensure_ascii=False) + "\n"
 
 
-def with_table(readme: str) -> str:
-    """The chart's README with the table of today. Raises ``ValueError`` unless each marker stands there once."""
-    if readme.count(BEGIN) != 1 or readme.count(END) != 1:
-        raise ValueError(f"{README} needs {BEGIN} and {END}, once each")
-    before, _, rest = readme.partition(BEGIN)
-    return f"{before}{BEGIN}\n\n{annotated.table(list(annotated.values()))}\n{END}{rest.partition(END)[2]}"
+def with_table(path: Path, what: str, table: str) -> tuple[Path, str]:
+    """A page with the table of today. Raises ``ValueError`` unless each marker stands there once."""
+    page, begin, end = path.read_text(), f"<!-- {what}:begin -->", f"<!-- {what}:end -->"
+    if page.count(begin) != 1 or page.count(end) != 1:
+        raise ValueError(f"{path} needs {begin} and {end}, once each")
+    before, _, rest = page.partition(begin)
+    return path, f"{before}{begin}\n\n{table}\n{end}{rest.partition(end)[2]}"
 
 
 def files() -> Iterator[tuple[Path, str]]:
     """Every generated file and what it should hold; the schema first, since rendering reads it."""
     yield SCHEMA, schema_text()
-    yield README, with_table(README.read_text())
-    from tests.chart.engine import PROFILES
-    from tests.chart.static import all_yaml, kustomization
-
+    yield with_table(README, "values", annotated.table(list(annotated.values())))
+    yield with_table(PLAIN / "README.md", "rented", rented.table())
     for name in PROFILES:
-        yield HOME / "k8s" / name / "all.yaml", all_yaml(name)
-        yield HOME / "k8s" / name / "kustomization.yaml", kustomization(name)
+        yield PLAIN / name / "all.yaml", all_yaml(name)
+        yield PLAIN / name / "kustomization.yaml", kustomization(name)
 
 
 def main() -> None:

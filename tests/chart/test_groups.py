@@ -54,10 +54,16 @@ def test_nodes_are_told_apart_only_where_there_are_two_kinds() -> None:
     assert render(SAMPLES["gpu"]).settings["SALTWORKS_GENERATOR__RESOURCE"] == "saltworks_generate"
     assert render(SAMPLES["gpu"]).settings["SALTWORKS_SWEEP__RESOURCE"] == "saltworks_train"
     assert "SALTWORKS_GENERATOR__RESOURCE" not in render(SAMPLES["refresh"]).settings
-    for name, resource in (("draw", "saltworks_generate"), ("fit", "saltworks_train")):
+    for name, resource in (("draw", "saltworks_generate"), ("fit", "saltworks_train"), ("tasks", "saltworks_cpu")):
         params = group_of(SAMPLES["gpu"], name)["rayStartParams"]
         assert json.loads(params["resources"].strip("'")) == {resource: 1}
-    assert "resources" not in group_of(SAMPLES["gpu"], "tasks")["rayStartParams"]
+
+
+def test_trials_without_gpus_keep_no_gpu_pod_from_being_given_back() -> None:
+    draw = {"name": "a", "gpus": 1, "maxReplicas": 3}
+    gpu = {"SALTWORKS_GENERATOR__GPUS_PER_ACTOR": 1}
+    assert derived([draw, CPUS], gpu)["SALTWORKS_SWEEP__RESOURCE"] == "saltworks_cpu"
+    assert "SALTWORKS_SWEEP__RESOURCE" not in derived([draw, CPUS], gpu | {"SALTWORKS_SWEEP__GPUS_PER_TRIAL": 0.5})
 
 
 def test_gpus_are_counted_for_ray_under_whatever_name_kubernetes_knows_them() -> None:
@@ -93,6 +99,12 @@ def test_spot_groups_look_for_spot_nodes_of_any_cloud_and_bear_their_taints() ->
     borne = {one["key"] for one in spec["tolerations"]}
     assert borne == {"nvidia.com/gpu", "cloud.google.com/gke-spot", "kubernetes.azure.com/scalesetpriority"}
     assert group_of(rich("autoscale"), "draw")["template"]["metadata"]["labels"]["saltworks/spot"] == "true"
+
+
+def test_pods_are_spread_over_their_own_group_unless_another_is_named() -> None:
+    (spread,) = group_of(rich("autoscale"), "draw")["template"]["spec"]["topologySpreadConstraints"]
+    assert spread["labelSelector"]["matchLabels"] == {
+        "app.kubernetes.io/name": "saltworks", "app.kubernetes.io/instance": "saltworks", "ray.io/group": "draw"}
 
 
 def test_the_object_store_fits_into_shared_memory() -> None:

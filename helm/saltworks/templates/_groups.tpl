@@ -69,6 +69,9 @@
 {{- if and (has "generate" $roles) (has "train" $roles) -}}
 {{-   $_ := set $derived "SALTWORKS_GENERATOR__RESOURCE" "saltworks_generate" -}}
 {{-   $_ := set $derived "SALTWORKS_SWEEP__RESOURCE" "saltworks_train" -}}
+{{- else if and (has "generate" $roles) (has "cpu" $roles) (not $set.SALTWORKS_SWEEP__GPUS_PER_TRIAL) -}}
+{{- /* else trials would sit on GPU pods that are there already, and keep them from being given back */ -}}
+{{-   $_ := set $derived "SALTWORKS_SWEEP__RESOURCE" "saltworks_cpu" -}}
 {{- end -}}
 {{- $derived | toYaml -}}
 {{- end -}}

@@ -11,9 +11,7 @@ rayStartParams:
   object-store-memory: {{ include "saltworks.objectStore" $group.shmSize | quote }}
   num-cpus: {{ $group.rayCpus | int | quote }}
   num-gpus: {{ $group.rayGpus | toJson | quote }}   {{- /* always: Ray's autoscaler counts only limits that end in gpu */}}
-  {{- if ne $group.role "cpu" }}
   resources: {{ printf "'%s'" (dict (printf "saltworks_%s" $group.role) 1 | toJson) | quote }}
-  {{- end }}
 template:
   metadata:
     labels:
@@ -61,7 +59,11 @@ template:
     {{- end }}
     {{- with $group.topologySpreadConstraints }}
     topologySpreadConstraints:
-      {{- toYaml . | nindent 6 }}
+      {{- $these := merge (dict "ray.io/group" $group.name) (include "saltworks.selector" $ | fromYaml) }}
+      {{- range . }}
+      -
+        {{- merge (deepCopy .) (dict "labelSelector" (dict "matchLabels" $these)) | toYaml | nindent 8 }}
+      {{- end }}
     {{- end }}
     containers:
       - name: ray-worker
