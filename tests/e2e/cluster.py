@@ -138,16 +138,17 @@ def small(cpu: str, memory: str) -> dict[str, Any]:
     return {"requests": {"cpu": cpu, "memory": memory, "ephemeral-storage": "1Gi"}, "limits": {"memory": "4Gi", "ephemeral-storage": "8Gi"}}
 
 
-def fake(cluster: Cluster, bucket: str, *, workers: int, **settings: Any) -> dict[str, Any]:
+def fake(cluster: Cluster, bucket: str, *, workers: int, scaling: str = "autoscale", **settings: Any) -> dict[str, Any]:
     """Values of a run without diffusion: two alphas, one seed, ten classes of 24 images in units of four.
 
-    ``workers``: most GPU pods of the autoscaled group; 0: all work on the head.
+    ``workers``: GPU pods, at most or (``scaling`` fixed) at once; 0: all work on the head.
     """
+    many = "maxReplicas" if scaling == "autoscale" else "replicas"
     repository, _, tag = cluster.image.rpartition(":")
     groups = [
-        {"name": "gpu", "role": "generate", "gpus": 1, "rayCpus": 1, "maxReplicas": workers, "resources": small("100m", "1Gi"),
+        {"name": "gpu", "role": "generate", "gpus": 1, "rayCpus": 1, many: workers, "resources": small("100m", "1Gi"),
          "shmSize": "512Mi", "tmpSize": "2Gi"},
-        {"name": "cpu", "role": "cpu", "rayCpus": 2, "maxReplicas": 1, "resources": small("100m", "1Gi"),
+        {"name": "cpu", "role": "cpu", "rayCpus": 2, many: 1, "resources": small("100m", "1Gi"),
          "shmSize": "512Mi", "tmpSize": "2Gi"},
     ]
     return {
@@ -157,6 +158,7 @@ def fake(cluster: Cluster, bucket: str, *, workers: int, **settings: Any) -> dic
                     {"env": "AWS_SECRET_ACCESS_KEY", "secret": "storage", "key": "key"}],
         "head": {"rayCpus": 0 if workers else 2, "resources": small("200m", "2Gi"), "shmSize": "1Gi", "tmpSize": "2Gi"},
         "workerGroups": groups if workers else [],
+        "scaling": scaling,
         "autoscaler": {"idleTimeoutSeconds": 5, "resources": {"requests": {"cpu": "50m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}}},
         "submitter": {"resources": {"requests": {"cpu": "50m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}}},
         "preflight": {"resources": {"requests": {"cpu": "100m", "memory": "1Gi"}, "limits": {"memory": "4Gi"}}},

@@ -18,7 +18,7 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {   # what is set; the exit 
 @pytest.mark.parametrize("scaling", ["autoscale", "fixed"])
 def test_what_is_wrong_ends_with_its_code_and_cure_before_any_gpu_pod(cluster: Cluster, bucket: str, what: str, scaling: str) -> None:
     settings, code, words = WRONG.get(what, ({}, "77", "secret storage lacks the key"))
-    values = fake(cluster, bucket, workers=1, **settings) | {"scaling": scaling, "retries": 0}
+    values = fake(cluster, bucket, workers=1, scaling=scaling, **settings) | {"retries": 0}
     if what == "secret":
         values["secrets"] = [*values["secrets"], {"env": "HF_TOKEN", "secret": "storage", "key": "token"}]
     values["preflight"] |= {"backoffLimit": 0}
