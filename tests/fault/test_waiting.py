@@ -135,6 +135,7 @@ def test_a_room_that_loses_all_its_nodes_waits_for_others_no_longer_than_it_may(
     assert driver.says('"nodes_lost"')
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_gpus_that_are_only_counted_end_the_job_with_its_cure_and_draw_on_the_cpu_if_that_is_asked_for(
     nodes: Nodes, tmp_path: Path
