@@ -1,7 +1,7 @@
 """The annotated ``values.yaml``: what stands above each key, as a JSON schema and as a table.
 
-``# -- text`` says what a value means, ``# @schema {…}`` bounds it beyond the type of its default. A mapping without a text is
-a section, closed: it has exactly the keys that stand in it.
+``# -- text`` says what a value means, ``@schema {…}`` behind it or below it bounds it beyond the type of its default. A
+mapping without a text is a section, closed: it has exactly the keys that stand in it.
 """
 
 import json
@@ -55,10 +55,10 @@ def _comments(lines: list[str], row: int) -> tuple[str, dict[str, Any]]:
     said, bounds = "", {}
     while row and (line := lines[row - 1].strip()).startswith("#"):
         row -= 1
-        if line.startswith("# -- "):
-            said = line.removeprefix("# -- ")
-        elif line.startswith("# @schema "):
-            bounds = json.loads(line.removeprefix("# @schema "))
+        text, _, schema = line.removeprefix("# ").partition("@schema ")
+        bounds = json.loads(schema) if schema else bounds
+        if text.startswith("-- "):
+            said = text.removeprefix("-- ").rstrip()
     return said, bounds
 
 
