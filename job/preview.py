@@ -37,7 +37,7 @@ def affordable(store: Store, settings: Settings, planned: RunPlan) -> None:
     if settings.budget_usd is not None and store.get(keys.done()) is None:
         spent = sum(one.cost or 0.0 for one in cost.Ledger(store, keys).total(planned.price))
         expected = sum(one.price(planned.price) or 0.0 for one in _works(store, planned, left=True, **_held(settings)))
-        if spent + expected > settings.budget_usd:
+        if spent >= settings.budget_usd or spent + expected > settings.budget_usd:
             raise BudgetError(f"at measured rates {expected:.4g} USD are still to be spent, {spent:.4g} are, and the budget is "
                               f"{settings.budget_usd:g}", f"raise {env_name(('budget_usd',))}, or ask for less")
 
