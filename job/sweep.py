@@ -200,6 +200,7 @@ def _raise_cause(trial: Trial, error: Any) -> NoReturn:
     import ray
 
     cause = next(iter(error.worker_failures.values()), error)
+    cause = getattr(cause, "health_check_failure", cause)   # how Ray Train wraps the death of a worker
     what = f"the trial at alpha {trial.mix.alpha:g} failed {MAX_FAILURES + 1} times: {type(cause).__name__}: {cause}".splitlines()[0]
     if isinstance(cause, ray.exceptions.RayActorError):
         raise TemporaryError(what, "run again to fit it") from error
