@@ -7,7 +7,7 @@ IMAGE  ?= saltworks
 BUILD  ?= docker build
 UV     := $(VENV)/bin/uv pip install --quiet --python $(PY) --compile-bytecode --require-hashes
 
-.PHONY: help demo test chart fault fault-part e2e e2e-full lab bench scale docs lint image lock
+.PHONY: help demo test chart chart-test fault fault-part e2e e2e-full lab bench scale docs lint image lock
 
 help:                     ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
@@ -47,6 +47,9 @@ docs: $(VENV)/.dev        ## write what is generated: the README's settings tabl
 
 chart: $(VENV)/.dev       ## write what is generated of the chart: schema, table of values, plain files; then its tests
 	$(PY) -m tests.chart_files
+	@$(MAKE) chart-test
+
+chart-test: $(VENV)/.dev  ## the tests of the chart alone
 	$(PY) -m pytest -m chart -n 2 -q
 
 lint: $(VENV)/.dev        ## the checks that make test begins with
