@@ -26,6 +26,12 @@ class Cluster:
     image: str
     endpoint: str
 
+    @property
+    def named(self) -> tuple[str, str]:
+        """Repository and tag of the image."""
+        repository, _, tag = self.image.rpartition(":")
+        return repository, tag
+
     def kubectl(self, *arguments: str, given: str = "", check: bool = True) -> str:
         done = subprocess.run(["kubectl", "-n", self.namespace, *arguments], input=given, text=True, capture_output=True, check=False)
         assert not check or done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
@@ -41,10 +47,10 @@ class Cluster:
         return json.loads(self.kubectl("get", kind, "-o", "json", *arguments))["items"]
 
     def rayjob(self, name: str) -> dict[str, Any]:
-        return next((one for one in self.get("rayjobs") if one["metadata"]["name"] == name), {})
+        return json.loads(self.kubectl("get", "rayjob", name, "-o", "json", "--ignore-not-found") or "{}")
 
-    def pods(self, component: str) -> list[dict[str, Any]]:
-        return self.get("pods", "-l", f"app.kubernetes.io/component={component}")
+    def pods(self, component: str, release: str = "salt") -> list[dict[str, Any]]:
+        return self.get("pods", "-l", f"app.kubernetes.io/component={component},app.kubernetes.io/instance={release}")
 
     def until(self, what: Callable[[], T], seconds: float, told: str) -> T:
         """The first true answer. Fails with the state of the namespace when there is none in time."""
@@ -67,13 +73,13 @@ class Cluster:
         assert status["jobStatus"] == "SUCCEEDED", f"{status.get('message')}\n{self.state()}"
         return status
 
-    def log(self) -> str:
-        """What the driver of the last attempt said."""
-        return self.kubectl("logs", "-l", "app.kubernetes.io/component=submitter", "--tail=-1", check=False)
+    def log(self, name: str) -> str:
+        """What the driver of a RayJob's last attempt said."""
+        return self.kubectl("logs", f"job/{name}", "--tail=-1", check=False)
 
-    def events(self, name: str) -> list[dict[str, Any]]:
-        """The job's own events of one kind, from the driver's log."""
-        lines = [line[line.index("{"):] for line in self.log().splitlines() if f'"event": "{name}"' in line]
+    def events(self, name: str, kind: str) -> list[dict[str, Any]]:
+        """The events of one kind in that log."""
+        lines = [line[line.index("{"):] for line in self.log(name).splitlines() if f'"event": "{kind}"' in line]
         return [json.loads(line) for line in lines]
 
     def state(self) -> str:
@@ -99,6 +105,22 @@ class Cluster:
         """The name of the only RayJob of a release."""
         (one,) = self.get("rayjobs", "-l", f"app.kubernetes.io/instance={release}")
         return one["metadata"]["name"]
+
+    def in_pod(self, claim: str, *arguments: str) -> str:
+        """What a verb prints in a pod of its own that mounts a claim at /data."""
+        security = {"runAsNonRoot": True, "runAsUser": 1000, "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True,
+                    "capabilities": {"drop": ["ALL"]}, "seccompProfile": {"type": "RuntimeDefault"}}
+        name = f"verb-{arguments[0]}"
+        self.kubectl("create", "-f", "-", given=json.dumps({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {
+                "restartPolicy": "Never", "automountServiceAccountToken": False, "securityContext": {"fsGroup": 1000},
+                "containers": [{"name": "verb", "image": self.image, "args": list(arguments), "securityContext": security,
+                                "volumeMounts": [{"name": "data", "mountPath": "/data"}, {"name": "tmp", "mountPath": "/tmp"}]}],
+                "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": claim}}, {"name": "tmp", "emptyDir": {}}]}}))
+        self.until(lambda: self.kubectl("get", "pod", name, "-o", "jsonpath={.status.phase}") in ("Succeeded", "Failed"), 300, name)
+        told = self.kubectl("logs", name)
+        self.kubectl("delete", "pod", name)
+        return told
 
     def secret(self, name: str, **values: str) -> None:
         data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
@@ -135,7 +157,7 @@ class Watch:
 
 def small(cpu: str, memory: str) -> dict[str, Any]:
     """Requests that several pods of a laptop's cluster can have at once."""
-    return {"requests": {"cpu": cpu, "memory": memory, "ephemeral-storage": "1Gi"}, "limits": {"memory": "4Gi", "ephemeral-storage": "8Gi"}}
+    return {"requests": {"cpu": cpu, "memory": memory, "ephemeral-storage": "1Gi"}, "limits": {"memory": "6Gi", "ephemeral-storage": "8Gi"}}
 
 
 def fake(cluster: Cluster, bucket: str, *, workers: int, scaling: str = "autoscale", **settings: Any) -> dict[str, Any]:
@@ -144,7 +166,7 @@ def fake(cluster: Cluster, bucket: str, *, workers: int, scaling: str = "autosca
     ``workers``: GPU pods, at most or (``scaling`` fixed) at once; 0: all work on the head.
     """
     many = "maxReplicas" if scaling == "autoscale" else "replicas"
-    repository, _, tag = cluster.image.rpartition(":")
+    repository, tag = cluster.named
     groups = [
         {"name": "gpu", "role": "generate", "gpus": 1, "rayCpus": 1, many: workers, "resources": small("100m", "1Gi"),
          "shmSize": "512Mi", "tmpSize": "2Gi"},
@@ -155,7 +177,8 @@ def fake(cluster: Cluster, bucket: str, *, workers: int, scaling: str = "autosca
         "image": {"repository": repository, "tag": tag},
         "env": {"AWS_ENDPOINT_URL": cluster.endpoint, "AWS_DEFAULT_REGION": "us-east-1"},
         "secrets": [{"env": "AWS_ACCESS_KEY_ID", "secret": "storage", "key": "id"},
-                    {"env": "AWS_SECRET_ACCESS_KEY", "secret": "storage", "key": "key"}],
+                    {"env": "AWS_SECRET_ACCESS_KEY", "secret": "storage", "key": "key"},
+                    {"env": "HF_TOKEN", "secret": "storage", "key": "canary"}],
         "head": {"rayCpus": 0 if workers else 2, "resources": small("200m", "2Gi"), "shmSize": "1Gi", "tmpSize": "2Gi"},
         "workerGroups": groups if workers else [],
         "scaling": scaling,
@@ -171,7 +194,7 @@ def fake(cluster: Cluster, bucket: str, *, workers: int, scaling: str = "autosca
             "SALTWORKS_SWEEP__SEEDS": 1, "SALTWORKS_SWEEP__CONFIRM_SEEDS": 2, "SALTWORKS_SWEEP__CPUS_PER_TRIAL": 0.5,
             "SALTWORKS_TRAIN__STEPS": 20, "SALTWORKS_PRICE__PER_CPU_HOUR": 1, "SALTWORKS_PRICE__PER_GPU_HOUR": 10,
             **({"SALTWORKS_GENERATOR__GPUS_PER_ACTOR": 1, "SALTWORKS_GENERATOR__DEVICE": "cpu"} if workers else
-               {"SALTWORKS_GENERATOR__ACTORS": 2}),
+               {"SALTWORKS_GENERATOR__ACTORS": 2, "SALTWORKS_SWEEP__PARALLEL_TRIALS": 2}),
             **settings,
         },
     }

@@ -25,15 +25,17 @@ from tests.e2e.cluster import CANARY, Cluster
 def endpoint() -> Iterator[str]:
     for name, why in {"KUBECONFIG": "no cluster", "E2E_IMAGE": "no image"}.items():
         if not os.environ.get(name):
-            pytest.skip(f"{why}: {name} is not set (README, section on tests)")
+            pytest.skip(f"{why}: {name} is not set (see On Kubernetes in README.md)")
     if not (shutil.which("kubectl") and shutil.which("helm")):
         pytest.skip("kubectl and helm are not both on PATH")
     if named := os.environ.get("E2E_S3_ENDPOINT"):
         yield named
         return
+    if not os.environ.get("E2E_HOST"):
+        pytest.skip("no storage: neither E2E_S3_ENDPOINT nor E2E_HOST is set (see On Kubernetes in README.md)")
     from moto.server import ThreadedMotoServer
 
-    server = ThreadedMotoServer(ip_address=os.environ.get("E2E_HOST", "127.0.0.1"), port=0, verbose=False)
+    server = ThreadedMotoServer(ip_address=os.environ["E2E_HOST"], port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     yield f"http://{host}:{port}"
@@ -66,7 +68,8 @@ def cluster(endpoint: str, image: str) -> Iterator[Cluster]:
     one.kubectl("create", "-f", "-", given=json.dumps({
         "apiVersion": "v1", "kind": "Namespace",
         "metadata": {"name": one.namespace, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}))
-    one.secret("storage", id=os.environ.get("AWS_ACCESS_KEY_ID", "key"), key=os.environ.get("AWS_SECRET_ACCESS_KEY", CANARY))
+    one.secret("storage", id=os.environ.get("AWS_ACCESS_KEY_ID", "key"), key=os.environ.get("AWS_SECRET_ACCESS_KEY", "secret"),
+               canary=CANARY)
     yield one
     one.kubectl("delete", "rayjobs", "--all", "--wait=false", check=False)
     one.kubectl("delete", "namespace", one.namespace, "--wait=false")
@@ -77,7 +80,7 @@ def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """A new bucket; this process reaches it as the pods do."""
     for name, value in {"AWS_ENDPOINT_URL": endpoint, "AWS_DEFAULT_REGION": "us-east-1",
                         "AWS_ACCESS_KEY_ID": os.environ.get("AWS_ACCESS_KEY_ID", "key"),
-                        "AWS_SECRET_ACCESS_KEY": os.environ.get("AWS_SECRET_ACCESS_KEY", CANARY)}.items():
+                        "AWS_SECRET_ACCESS_KEY": os.environ.get("AWS_SECRET_ACCESS_KEY", "secret")}.items():
         monkeypatch.setenv(name, value)
     s3fs.S3FileSystem.clear_instance_cache()
     name = f"salt-{uuid.uuid4().hex[:8]}"
@@ -91,18 +94,21 @@ def store(bucket: str) -> Store:
 
 
 @pytest.fixture
-def volume(cluster: Cluster) -> Iterator[Path]:
-    """A folder of this machine as a volume that the demo's claim can bind: a bare cluster has no storage class."""
+def volume(cluster: Cluster) -> Iterator[Path | None]:
+    """A folder of this machine that the demo's claim binds; None where a storage class will provide what it asks for."""
     if subprocess.run(["kubectl", "get", "storageclass", "-o", "name"], capture_output=True, text=True, check=True).stdout.strip():
-        pytest.skip("the cluster has storage classes; the demo's volume would not lie on this machine")
-    name, folder = f"{cluster.namespace}-{uuid.uuid4().hex[:4]}", Path("/tmp") / f"{cluster.namespace}-{uuid.uuid4().hex[:4]}"
-    folder.mkdir(mode=0o777)
+        yield None
+        return
+    name = f"{cluster.namespace}-{uuid.uuid4().hex[:4]}"
+    folder = Path("/tmp") / name
+    folder.mkdir()
     folder.chmod(0o777)
     cluster.kubectl("create", "-f", "-", given=json.dumps({
         "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name},
         "spec": {"capacity": {"storage": "10Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": str(folder)},
                  "persistentVolumeReclaimPolicy": "Retain", "claimRef": {"namespace": cluster.namespace, "name": "saltworks-data"}}}))
     yield folder
+    cluster.kubectl("delete", "pvc", "saltworks-data", "--ignore-not-found")
     cluster.kubectl("delete", "pv", name, "--wait=false", check=False)
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -1,7 +1,8 @@
 """Pods that die, and pods that are sent away: one version, each sample once, and nothing committed is drawn again."""
 
 import time
-from typing import Any
+import uuid
+from collections.abc import Iterator
 
 import pytest
 
@@ -12,24 +13,40 @@ from tests.e2e.whole import commits, starts, whole
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
-def begun(cluster: Cluster, store: Store, bucket: str, release: str, **settings: Any) -> str:
+@pytest.fixture
+def release(cluster: Cluster) -> Iterator[str]:
+    """A release of this test's own."""
+    name = f"ends-{uuid.uuid4().hex[:4]}"
+    yield name
+    cluster.helm("uninstall", name, "--ignore-not-found", check=False)
+
+
+def begun(cluster: Cluster, store: Store, bucket: str, release: str) -> str:
     """A run on the head alone that has committed a few units and is far from its end; the RayJob's name."""
     slow = {"SALTWORKS_GENERATOR__OPTIONS": {"seconds_per_image": 0.5}}
-    cluster.install(fake(cluster, bucket, workers=0, **(slow | settings)), release=release)
+    cluster.install(fake(cluster, bucket, workers=0, **slow), release=release)
     cluster.until(lambda: len(commits(store)) >= 3, 180, "the first commits")
     return cluster.launched(release)
 
 
-def killed(cluster: Cluster, component: str) -> None:
-    for pod in cluster.pods(component):
+def killed(cluster: Cluster, component: str, release: str) -> None:
+    for pod in cluster.pods(component, release):
         cluster.kubectl("delete", "pod", pod["metadata"]["name"], "--grace-period=0", "--force")
 
 
-def test_the_heads_death_makes_a_new_cluster_that_draws_no_committed_unit_again(cluster: Cluster, bucket: str, store: Store) -> None:
-    name = begun(cluster, store, bucket, "head")
+def left(cluster: Cluster, store: Store, release: str) -> int:
+    """What is committed once the head is gone: until then it may finish what is in flight."""
+    cluster.until(lambda: not cluster.pods("head", release), 120, "the head's end")
+    return len(commits(store))
+
+
+def test_the_heads_death_makes_a_new_cluster_that_draws_no_committed_unit_again(
+    cluster: Cluster, bucket: str, store: Store, release: str
+) -> None:
+    name = begun(cluster, store, bucket, release)
     first = cluster.rayjob(name)["status"]
     before = {key: store.read(key) for key in commits(store)}
-    killed(cluster, "head")
+    killed(cluster, "head", release)
     status = cluster.succeeded(name, 420)
     assert status["failed"] == 1
     assert status["jobId"] != first["jobId"]
@@ -38,26 +55,25 @@ def test_the_heads_death_makes_a_new_cluster_that_draws_no_committed_unit_again(
         unit = key.rsplit("/", 1)[1].removesuffix(".json")
         assert len([one for one, _ in store.list("") if f"/starts/{unit}/" in one]) == 1
     whole(store, kills=1)
-    cluster.helm("uninstall", "head")
 
 
-def test_the_submitters_death_submits_nothing_twice(cluster: Cluster, bucket: str, store: Store) -> None:
-    name = begun(cluster, store, bucket, "submitter")
-    killed(cluster, "submitter")
+def test_the_submitters_death_submits_nothing_twice(cluster: Cluster, bucket: str, store: Store, release: str) -> None:
+    name = begun(cluster, store, bucket, release)
+    killed(cluster, "submitter", release)
     assert cluster.succeeded(name, 420).get("failed", 0) == 0
     whole(store, kills=0)
-    cluster.helm("uninstall", "submitter")
 
 
 @pytest.mark.long
-def test_a_head_that_is_sent_away_finishes_what_is_in_flight_and_begins_nothing_more(cluster: Cluster, bucket: str, store: Store) -> None:
-    name = begun(cluster, store, bucket, "drain")
-    (head,) = cluster.pods("head")
+def test_a_head_that_is_sent_away_finishes_what_is_in_flight_and_begins_nothing_more(
+    cluster: Cluster, bucket: str, store: Store, release: str
+) -> None:
+    name = begun(cluster, store, bucket, release)
+    (head,) = cluster.pods("head", release)
     cluster.kubectl("delete", "pod", head["metadata"]["name"])   # waits for its end
-    assert starts(store) == len(commits(store))
+    assert starts(store) == len(commits(store))   # looked at before a new cluster can have begun anything
     cluster.succeeded(name, 420)
     whole(store, kills=0)
-    cluster.helm("uninstall", "drain")
 
 
 def _suspended(cluster: Cluster, name: str) -> bool:
@@ -65,43 +81,37 @@ def _suspended(cluster: Cluster, name: str) -> bool:
 
 
 @pytest.mark.long
-def test_a_suspended_job_goes_on_where_it_was(cluster: Cluster, bucket: str, store: Store) -> None:
-    name = begun(cluster, store, bucket, "suspend")
+def test_a_suspended_job_goes_on_where_it_was(cluster: Cluster, bucket: str, store: Store, release: str) -> None:
+    name = begun(cluster, store, bucket, release)
     cluster.kubectl("patch", "rayjob", name, "--type=merge", "-p", '{"spec":{"suspend":true}}')
     cluster.until(lambda: _suspended(cluster, name), 180, "the suspension")
-    there = len(commits(store))
+    there = left(cluster, store, release)
     time.sleep(5)
-    assert len(commits(store)) == there
+    assert len(commits(store)) == there == starts(store)   # it was drained, too
     cluster.kubectl("patch", "rayjob", name, "--type=merge", "-p", '{"spec":{"suspend":false}}')
     cluster.succeeded(name, 420)
     whole(store, kills=1)
-    cluster.helm("uninstall", "suspend")
 
 
 @pytest.mark.long
-def test_a_deleted_job_that_is_applied_again_goes_on_where_it_was(cluster: Cluster, bucket: str, store: Store) -> None:
-    name = begun(cluster, store, bucket, "deleted")
-    text = cluster.helm("get", "manifest", "deleted")
+def test_a_deleted_job_that_is_applied_again_goes_on_where_it_was(cluster: Cluster, bucket: str, store: Store, release: str) -> None:
+    name = begun(cluster, store, bucket, release)
+    text = cluster.helm("get", "manifest", release)
     cluster.kubectl("delete", "rayjob", name)
-    cluster.until(lambda: not cluster.pods("head"), 120, "the head's end")
-    there = len(commits(store))
-    assert starts(store) <= there + 4
+    assert starts(store) <= left(cluster, store, release) + 4
     cluster.kubectl("apply", "-f", "-", given=text)
     cluster.succeeded(name, 420)
     whole(store, kills=1)
-    cluster.helm("uninstall", "deleted")
 
 
 @pytest.mark.long
-def test_two_jobs_of_one_run_at_once_give_one_version(cluster: Cluster, bucket: str, store: Store) -> None:
+def test_two_jobs_of_one_run_at_once_give_one_version(cluster: Cluster, bucket: str, store: Store, release: str) -> None:
     values = fake(cluster, bucket, workers=0)
-    names = []
-    for release in ("one", "two"):
-        cluster.install(values, release=release)
-        names.append(cluster.launched(release))
-    for name in names:
-        cluster.succeeded(name, 600)
-    whole(store, kills=1)
-    for release in ("one", "two"):
-        cluster.helm("uninstall", release)
+    both = (release, f"{release}-too")
+    for one in both:
+        cluster.install(values, release=one)
+    for one in both:
+        cluster.succeeded(cluster.launched(one), 600)
+    whole(store, kills=None)
+    cluster.helm("uninstall", both[1])
 

@@ -1,13 +1,9 @@
-"""helm install, upgrade, test and uninstall; kustomize; and a refresh whose ticks create what comes next."""
-
-import json
-import shutil
-from pathlib import Path
+"""helm install, upgrade, test and uninstall; and a refresh whose ticks create what comes next."""
 
 import pytest
 
 from job.ground.store import Store
-from tests.e2e.cluster import CHART, Cluster, fake, keys, only
+from tests.e2e.cluster import Cluster, fake, keys, only
 from tests.e2e.whole import whole
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500), pytest.mark.long]
@@ -36,20 +32,6 @@ def test_install_upgrade_test_and_uninstall_leave_nothing_but_the_data(cluster: 
     cluster.helm("uninstall", "life")
     cluster.until(lambda: set(cluster.kubectl("get", LEFT, "-o", "name").split()) <= before, 120, "an empty namespace")
     whole(store, kills=0)
-
-
-def test_kubectl_apply_k_makes_the_demo_with_another_name_and_image(cluster: Cluster, tmp_path: Path) -> None:
-    folder = tmp_path / "demo"
-    shutil.copytree(CHART.parents[1] / "k8s" / "demo", folder)
-    repository, _, tag = cluster.image.rpartition(":")
-    file = folder / "kustomization.yaml"
-    images = json.dumps([{"name": "saltworks", "newName": repository, "newTag": tag}])
-    file.write_text(file.read_text().replace('# nameSuffix: "-2"', f'nameSuffix: "-2"\nimages: {images}'))
-    cluster.kubectl("apply", "-k", str(folder))
-    (job,) = [one for one in cluster.get("rayjobs") if one["metadata"]["name"].endswith("-2")]
-    pods = [job["spec"]["submitterPodTemplate"], job["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]]
-    assert {one["image"] for pod in pods for one in pod["spec"]["containers"]} == {cluster.image}
-    cluster.kubectl("delete", "-k", str(folder), "--wait=false")
 
 
 def test_a_tick_creates_the_next_run_a_repeated_one_nothing_and_one_beside_a_running_job_only_says_so(
