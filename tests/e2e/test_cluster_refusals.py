@@ -9,7 +9,7 @@ from tests.e2e.cluster import Cluster, Watch, fake
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 WRONG: dict[str, tuple[dict[str, Any], int, str]] = {   # what is set; the exit code; words of the problem
     "settings": ({"SALTWORKS_FILTER__KIND": "quota", "SALTWORKS_FILTER__SCORE": "beauty.score"}, 64, "measured by no metric"),
-    "bucket": ({"SALTWORKS_ROOT": "s3://no-such-bucket-here/root"}, 77, "no-such-bucket-here"),
+    "bucket": ({"SALTWORKS_ROOT": "s3://no-such-bucket-here/root"}, 65, "cannot be made"),
     "model": ({"SALTWORKS_GENERATOR__NAME": "text_to_image", "SALTWORKS_GENERATOR__OPTIONS": {"model": "/weights/none"}}, 65,
               "/weights/none"),
     "budget": ({"SALTWORKS_BUDGET_USD": 0}, 76, "the budget is 0"),
