@@ -49,6 +49,7 @@ DEFINITIONS: dict[str, Any] = {
     "name": _text(f"^{NAME}$"),
     "optionalName": _text(f"^({NAME})?$"),
     "quantity": _text(QUANTITY),
+    "optionalQuantity": _text(f"^$|{QUANTITY}"),
     "mountPath": _text(r"^(/[A-Za-z0-9._-]+)+$"),
     "strings": _keyed({"type": "string"}),
     "labels": _keyed(_text(LABEL_VALUE)),

@@ -126,7 +126,7 @@ def said() -> list[str]:
     texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     texts += ["".join(one.value if isinstance(one, ast.Constant) else "…" for one in node.values) for node in nodes
               if isinstance(node, ast.JoinedStr)]
-    refusals = (CHART / "templates" / "_refuse.tpl").read_text()
+    refusals = "\n".join(path.read_text() for path in sorted((CHART / "templates").glob("_refuse*.tpl")))
     return [re.sub("…+", "…", one) for one in (*texts, re.sub(r"%[a-z]", "…", refusals))]
 
 

@@ -28,7 +28,7 @@ def test_actors_are_what_the_gpus_of_the_generating_groups_hold() -> None:
 
 
 def test_actors_are_no_more_than_the_cpus_hold() -> None:
-    group = {"name": "a", "gpus": 1, "maxReplicas": 3, "resources": {"limits": {"cpu": "1500m"}}}
+    group = {"name": "a", "gpus": 1, "maxReplicas": 3, "resources": {"requests": {"cpu": 1}, "limits": {"cpu": "1500m"}}}
     assert derived([group, CPUS], {"SALTWORKS_GENERATOR__GPUS_PER_ACTOR": 0.1})[ACTORS] == "6"   # 1.5 CPUs are 2 to Ray
 
 
@@ -99,6 +99,12 @@ def test_spot_groups_look_for_spot_nodes_of_any_cloud_and_bear_their_taints() ->
     borne = {one["key"] for one in spec["tolerations"]}
     assert borne == {"nvidia.com/gpu", "cloud.google.com/gke-spot", "kubernetes.azure.com/scalesetpriority"}
     assert group_of(rich("autoscale"), "draw")["template"]["metadata"]["labels"]["saltworks/spot"] == "true"
+
+
+def test_slices_and_shares_bear_the_taint_of_whole_gpus_too() -> None:
+    for name, resource in (("slices", "nvidia.com/mig-1g.10gb"), ("fit", "nvidia.com/gpu.shared")):
+        borne = {one["key"] for one in group_of(rich("autoscale"), name)["template"]["spec"]["tolerations"]}
+        assert {resource, "nvidia.com/gpu"} <= borne
 
 
 def test_pods_are_spread_over_their_own_group_unless_another_is_named() -> None:

@@ -74,12 +74,34 @@ def test_autoscaled_runs_begin_at_once_and_fixed_ones_behind_a_plan() -> None:
     fixed = render(SAMPLES["spot-kueue"])
     assert "RayJob" not in fixed.kinds()
     job = fixed.one("Job")
-    assert job["metadata"]["name"] == f"{fixed.rayjob['metadata']['name']}-preflight"
+    assert re.fullmatch(rf"{fixed.rayjob['metadata']['name']}-[0-9a-f]{{8}}-preflight", job["metadata"]["name"])
+    assert job["metadata"]["name"] in fixed.notes
     assert job["spec"]["podFailurePolicy"]["rules"][0]["onExitCodes"]["values"] == REFUSALS
     (container,) = job["spec"]["template"]["spec"]["containers"]
     assert container["command"] == ["python", "-m", "job", "preflight"]
     assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
     assert "ttlSecondsAfterFinished" not in job["spec"]   # the RayJob belongs to it
+
+
+def test_a_job_whose_pods_would_change_is_another_job_for_the_same_rayjob() -> None:
+    before = render(SAMPLES["spot-kueue"])
+    for one in ({"preflight": {"resources": {"requests": {"cpu": "2"}}}}, {"preflight": {"tmpSize": "9Gi"}},
+                {"serviceAccounts": {"launcher": {"name": "mine"}}}):
+        after = render(SAMPLES["spot-kueue"] | one)
+        assert after.rayjob["metadata"]["name"] == before.rayjob["metadata"]["name"]
+        assert after.one("Job")["metadata"]["name"] != before.one("Job")["metadata"]["name"]
+    for one in ({"refresh": {"history": 9}}, {"preflight": {"backoffLimit": 9, "activeDeadlineSeconds": 99}}):   # changed in place
+        after = render(SAMPLES["spot-kueue"] | one).one("Job")
+        assert (after["metadata"], after["spec"]["template"]) == (before.one("Job")["metadata"], before.one("Job")["spec"]["template"])
+
+
+def test_what_plans_has_as_much_room_for_weights_as_the_head() -> None:
+    for name in ("spot-kueue", "refresh"):
+        pods = operator_pods.pods(render(SAMPLES[name]))
+        rooms = [{one["name"]: one["emptyDir"] for one in pod["spec"]["volumes"] if one["name"] in ("tmp", "models")}
+                 for part, pod in pods.items() if part in ("head", "preflight", "refresh", "test")]
+        assert len(rooms) >= 2
+        assert all(one == rooms[0] == {"tmp": {"sizeLimit": "10Gi"}, "models": {"sizeLimit": "40960Mi"}} for one in rooms)
 
 
 def test_a_launcher_may_do_with_rayjobs_what_it_must_and_nothing_else() -> None:

@@ -50,3 +50,16 @@ def test_no_refusal_repeats_a_secret() -> None:
         with pytest.raises(Refused) as refused:
             render(merged(wrong))
         assert "canary" not in str(refused.value)
+
+
+@pytest.mark.parametrize("right", [
+    {"env": {"TOKENIZERS_PARALLELISM": "false", "AWS_WEB_IDENTITY_TOKEN_FILE": "/t", "PASSES": "3"}},
+    {"settings": {"SALTWORKS_REAL__OPTIONS": {"url": "s3://bucket/me:you@here"}}},
+    {"settings": {"SALTWORKS_ROOT": "file:///data"}, "storage": {"claim": {"existing": "mine"}}},
+    {"settings": {"SALTWORKS_ROOT": "/data/"}, "storage": {"claim": {"existing": "mine"}}},
+    {"workerGroups": [{"name": "draw", "gpus": 1}, {"name": "tasks", "role": "cpu", "minReplicas": 1}]},
+    {"scaling": "fixed", "workerDefaults": {"replicas": 3}, "workerGroups": [{"name": "draw", "gpus": 1}]},
+    {"storage": {"modelCache": {"claim": "models", "size": "500Gi"}}},
+], ids=str)
+def test_what_only_looks_wrong_is_not_refused(right: dict) -> None:
+    assert render(merged(right)).rayjob

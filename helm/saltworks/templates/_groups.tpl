@@ -6,12 +6,17 @@
 {{- if hasSuffix "m" $text }}{{ divf (trimSuffix "m" $text) 1000 | ceil | int }}{{ else }}{{ float64 $text | ceil | int }}{{ end -}}
 {{- end -}}
 
+{{/* A quantity as a number: bytes of memory, CPUs. */}}
+{{- define "saltworks.quantity" -}}
+{{- $text := toString . -}}
+{{- $units := dict "m" 0.001 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "k" 1000 "M" 1000000 "G" 1000000000 "T" 1000000000000 -}}
+{{- $unit := regexFind "[A-Za-z]+$" $text -}}
+{{- mulf (trimSuffix $unit $text) (get $units $unit | default 1) | toJson -}}
+{{- end -}}
+
 {{/* A quantity of memory in bytes. */}}
 {{- define "saltworks.bytes" -}}
-{{- $text := toString . -}}
-{{- $units := dict "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "k" 1000 "M" 1000000 "G" 1000000000 "T" 1000000000000 -}}
-{{- $unit := regexFind "[A-Za-z]+$" $text -}}
-{{- mulf (trimSuffix $unit $text) (get $units $unit | default 1) | int64 -}}
+{{- include "saltworks.quantity" . | float64 | int64 -}}
 {{- end -}}
 
 {{/* Nine tenths of /dev/shm for Ray's object store: one that is larger than /dev/shm would lie on the disk. */}}

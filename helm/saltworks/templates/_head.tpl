@@ -62,7 +62,7 @@ template:
           {{- include "saltworks.mounts" $ | nindent 10 }}
           - {name: shm, mountPath: /dev/shm}
     volumes:
-      {{- include "saltworks.volumes" (dict "root" $ "tmp" $.Values.head.tmpSize) | nindent 6 }}
+      {{- include "saltworks.volumes" (dict "root" $ "tmp" $.Values.head.tmpSize "resources" $.Values.head.resources) | nindent 6 }}
       {{- include "saltworks.shm" $.Values.head.shmSize | nindent 6 }}
       {{- if $scales }}
       - name: autoscaler-tmp

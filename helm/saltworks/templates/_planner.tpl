@@ -19,7 +19,6 @@ spec:
         {{- include "saltworks.env" $ | nindent 8 }}
         {{- if $launches }}
         - {name: SALTWORKS_KUBERNETES__MANIFEST, value: /etc/saltworks/rayjob.json}
-        - {name: SALTWORKS_KUBERNETES__HISTORY, value: {{ $.Values.refresh.history | int | quote }}}
         - name: SALTWORKS_KUBERNETES__NAMESPACE
           valueFrom: {fieldRef: {apiVersion: v1, fieldPath: metadata.namespace}}
         - name: JOB_NAME
@@ -28,6 +27,7 @@ spec:
           valueFrom: {fieldRef: {apiVersion: v1, fieldPath: "metadata.labels['batch.kubernetes.io/controller-uid']"}}
         - {name: SALTWORKS_KUBERNETES__OWNER, value: $(JOB_NAME)/$(JOB_UID)}
         {{- if eq .part "refresh" }}
+        - {name: SALTWORKS_KUBERNETES__HISTORY, value: {{ $.Values.refresh.history | int | quote }}}
         - name: SALTWORKS_KUBERNETES__TICK
           valueFrom: {fieldRef: {apiVersion: v1, fieldPath: "metadata.labels['batch.kubernetes.io/job-name']"}}
         {{- else }}
@@ -47,11 +47,18 @@ spec:
         - {name: manifest, mountPath: /etc/saltworks, readOnly: true}
         {{- end }}
   volumes:
-    {{- include "saltworks.volumes" (dict "root" $ "tmp" "2Gi") | nindent 4 }}
+    {{- include "saltworks.volumes" (dict "root" $ "tmp" $.Values.preflight.tmpSize "resources" $.Values.preflight.resources) | nindent 4 }}
     {{- if $launches }}
     - name: manifest
       configMap: {name: {{ include "saltworks.manifest.name" $ }}}
     {{- end }}
+{{- end -}}
+
+{{/* Of the Job that plans. What its pods are cannot be changed in place, so other pods are another Job, beside the RayJob's
+     hash; of 63 characters five of its hex remain at least. */}}
+{{- define "saltworks.preflight.name" -}}
+{{- $pods := include "saltworks.planner" (dict "root" . "part" "preflight" "verb" "preflight") | sha256sum | trunc 8 -}}
+{{ printf "%s-%s" (include "saltworks.rayjob.name" .) $pods | trunc 53 }}-preflight
 {{- end -}}
 
 {{- define "saltworks.manifest" -}}

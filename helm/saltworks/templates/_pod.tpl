@@ -60,16 +60,18 @@ imagePullPolicy: {{ .Values.image.pullPolicy }}
     name: {{ include "saltworks.settings.name" . }}
 {{- end -}}
 
-{{/* Volumes that every container of the job sees; (dict "root" $ "tmp" "10Gi"). */}}
+{{/* Volumes that every container of the job sees; (dict "root" $ "tmp" "10Gi" "resources" map). A cache of
+     models without a size of its own gets what the pod's limit leaves beside /tmp. */}}
 {{- define "saltworks.volumes" -}}
 - name: tmp
   emptyDir: {sizeLimit: {{ .tmp | quote }}}
 - name: models
+{{- $left := subf (dig "limits" "ephemeral-storage" "100Gi" .resources | include "saltworks.quantity") (include "saltworks.quantity" .tmp) }}
 {{- with .root.Values.storage.modelCache }}
 {{- if .claim }}
   persistentVolumeClaim: {claimName: {{ .claim }}}
 {{- else }}
-  emptyDir: {sizeLimit: {{ .size | quote }}}
+  emptyDir: {sizeLimit: {{ .size | default (divf $left 1048576 | floor | int64 | printf "%dMi") | quote }}}
 {{- end }}
 {{- end }}
 {{- with include "saltworks.claim" .root }}

@@ -7,6 +7,7 @@
       (include "saltworks.refuse.settings" . | fromYamlArray)
       (include "saltworks.refuse.environment" . | fromYamlArray)
       (include "saltworks.refuse.groups" . | fromYamlArray)
+      (include "saltworks.refuse.pods" . | fromYamlArray)
       (include "saltworks.refuse.workers" . | fromYamlArray)
       (include "saltworks.refuse.storage" . | fromYamlArray)
       (include "saltworks.refuse.running" . | fromYamlArray) -}}
@@ -30,6 +31,9 @@
 {{- with .Values.kueue }}
 {{- if and .queueName $.Values.workerGroups (eq $.Values.scaling "autoscale") }}
 - {{ printf "kueue.queueName: Kueue admits %q as a whole and cannot autoscale it; set scaling: fixed, and replicas for each group" .queueName | toJson }}
+{{- end }}
+{{- if and .queueName (gt (len $.Values.workerGroups) 7) }}
+- {{ printf "workerGroups: %d of them, and Kueue admits 7 beside the head; join some" (len $.Values.workerGroups) | toJson }}
 {{- end }}
 {{- if and .priorityClass (not .queueName) }}
 - {{ printf "kueue.priorityClass: %q means nothing without a queue; set kueue.queueName" .priorityClass | toJson }}
@@ -69,6 +73,12 @@ SALTWORKS_KUBERNETES__OWNER: it is the preflight Job; leave it out
 SALTWORKS_KUBERNETES__HISTORY: set refresh.history
 {{- end -}}
 
+{{/* Not empty where a value of any shape holds a URL that carries a password, or a signature that stands for one. */}}
+{{- define "saltworks.secretUrl" -}}
+{{- $text := toRawJson . -}}
+{{- if or (regexMatch "://[^/\"\\s]*:[^/\"\\s]*@" $text) (regexMatch "(?i)[?&](X-Amz-|X-Goog-|sig=|signature=)" $text) }}true{{ end -}}
+{{- end -}}
+
 {{- define "saltworks.refuse.settings" -}}
 {{- $owned := include "saltworks.owned" . | fromYaml -}}
 {{- $derived := include "saltworks.derived" . | fromYaml -}}
@@ -78,8 +88,8 @@ SALTWORKS_KUBERNETES__HISTORY: set refresh.history
 - {{ printf "settings.%s: %s is not yours to set: %s" $name (toJson $value) (get $owned $name) | toJson }}
 {{- else if hasKey $derived $name }}
 - {{ printf "settings.%s: %s, but the worker groups hold %s; leave it out, and set maxReplicas or replicas" $name (toJson $value) (get $derived $name) | toJson }}
-{{- else if and (kindIs "string" $value) (regexMatch "://[^/]*:[^/]*@" $value) }}
-- {{ printf "settings.%s: a URL with a password; give the password by secrets" $name | toJson }}
+{{- else if include "saltworks.secretUrl" $value }}
+- {{ printf "settings.%s: a URL with a password or a signature; give what is secret by secrets" $name | toJson }}
 {{- end }}
 {{- end }}
 {{- with .Values.settings.SALTWORKS_EDITION }}
@@ -90,13 +100,15 @@ SALTWORKS_KUBERNETES__HISTORY: set refresh.history
 {{- end -}}
 
 {{- define "saltworks.refuse.environment" -}}
-{{- $taken := list "HOME" "HF_HOME" "RAY_USAGE_STATS_ENABLED" "RAY_ADDRESS" "RAY_AUTH_MODE" "RAY_AUTH_TOKEN" "RAY_JOB_STOP_WAIT_TIME_S" -}}
+{{- $taken := list "HOME" "HF_HOME" "PYTHONPATH" "RAY_USAGE_STATS_ENABLED" "RAY_ADDRESS" "RAY_AUTH_MODE" "RAY_AUTH_TOKEN" "RAY_JOB_STOP_WAIT_TIME_S" -}}
+{{- /* whole words between underscores: TOKENIZERS_PARALLELISM is none */}}
+{{- $secret := "(^|_)(SECRET|TOKEN|[A-Z]*PASSW(OR)?D|PASS|PASSPHRASE|CREDENTIALS?|ACCESS_?KEY|API_?KEY|PRIVATE)(_|$)" -}}
 {{- range $name, $value := .Values.env }}
 {{- if hasPrefix "SALTWORKS_" (upper $name) }}
 - {{ printf "env.%s: a setting of the job; put it into settings" $name | toJson }}
 {{- else if has $name $taken }}
 - {{ printf "env.%s: set by the chart or by the operator; leave it out" $name | toJson }}
-{{- else if or (regexMatch "://[^/]*:[^/]*@" $value) (and (regexMatch "(SECRET|TOKEN|PASSW|CREDENTIAL|ACCESS_KEY|API_?KEY|PRIVATE)" (upper $name)) (not (regexMatch "_(FILE|PATH|URI|URL)$" (upper $name)))) }}
+{{- else if or (include "saltworks.secretUrl" $value) (and (regexMatch $secret (upper $name)) (not (regexMatch "_(FILE|PATH|URI|URL)$" (upper $name)))) }}
 - {{ printf "env.%s: looks like a secret; put it into a Secret and name that in secrets" $name | toJson }}
 {{- end }}
 {{- end }}
@@ -113,89 +125,17 @@ SALTWORKS_KUBERNETES__HISTORY: set refresh.history
 {{- end }}
 {{- end -}}
 
-{{/* Each group by itself, as it was written. */}}
-{{- define "saltworks.refuse.groups" -}}
-{{- $fixed := eq .Values.scaling "fixed" -}}
-{{- $seen := list -}}
-{{- range $at, $group := .Values.workerGroups }}
-{{- $path := printf "workerGroups[%d]" $at }}
-{{- $full := mergeOverwrite (deepCopy $.Values.workerDefaults) (deepCopy $group) }}
-{{- if has .name $seen }}
-- {{ printf "%s.name: %s is taken; use another" $path .name | toJson }}
-{{- end }}
-{{- $seen = append $seen .name }}
-{{- if $fixed }}{{ range list "minReplicas" "maxReplicas" }}{{ if hasKey $group . }}
-- {{ printf "%s.%s: nothing scales with scaling: fixed; set replicas" $path . | toJson }}
-{{- end }}{{ end }}{{ else if hasKey $group "replicas" }}
-- {{ printf "%s.replicas: the autoscaler decides; set minReplicas and maxReplicas, or scaling: fixed" $path | toJson }}
-{{- end }}
-{{- if gt (int $full.minReplicas) (int $full.maxReplicas) }}
-- {{ printf "%s.minReplicas: %d is more than maxReplicas, %d" $path (int $full.minReplicas) (int $full.maxReplicas) | toJson }}
-{{- end }}
-{{- if and (eq $full.role "cpu") $full.gpus }}
-- {{ printf "%s.gpus: %d in a group of role cpu would never be used; use role generate or train" $path (int $full.gpus) | toJson }}
-{{- end }}
-{{- if not (kindIs "invalid" $full.rayGpus) }}
-{{- if ne (gt (float64 $full.rayGpus) 0.0) (gt (int $full.gpus) 0) }}
-- {{ printf "%s.rayGpus: %s where a pod has %d GPUs; count what is there" $path (toJson $full.rayGpus) (int $full.gpus) | toJson }}
-{{- end }}
-{{- end }}
-{{- with dig "limits" "memory" "" $full.resources }}
-{{- if ge (include "saltworks.bytes" $full.shmSize | int64) (include "saltworks.bytes" . | int64) }}
-- {{ printf "%s.shmSize: %s counts against the memory limit of %s; raise the limit" $path $full.shmSize . | toJson }}
-{{- end }}
-{{- end }}
-{{- range $kind := list "requests" "limits" }}{{ range $key, $_ := get $full.resources $kind }}{{ if contains "/" $key }}
-- {{ printf "%s.resources.%s: %s is counted by gpus and gpuResource; set those" $path $kind $key | toJson }}
-{{- end }}{{ end }}{{ end }}
-{{- end }}
-{{- with .Values.head.resources.limits.memory }}
-{{- if ge (include "saltworks.bytes" $.Values.head.shmSize | int64) (include "saltworks.bytes" . | int64) }}
-- {{ printf "head.shmSize: %s counts against the memory limit of %s; raise the limit" $.Values.head.shmSize . | toJson }}
-{{- end }}
-{{- end }}
-{{- end -}}
-
-{{/* What the groups and the settings say of each other: GPUs that nobody would use, workers that would fit nowhere. */}}
-{{- define "saltworks.refuse.workers" -}}
-{{- $set := .Values.settings -}}
-{{- $groups := (include "saltworks.groups" . | fromYaml).groups | default list -}}
-{{- $derived := include "saltworks.derived" . | fromYaml -}}
-{{- $roles := list -}}{{- $rented := 0 -}}
-{{- range $groups }}{{ $roles = append $roles .role }}{{ $rented = add $rented .gpus }}{{ end -}}
-{{- if and (not $groups) (lt (int .Values.head.rayCpus) 1) }}
-- "head.rayCpus: 0, and there are no workerGroups: nothing could do the work; raise it, or add groups"
-{{- end }}
-{{- if and $groups (eq .Values.scaling "autoscale") (gt (int $rented) 0) (not (has "cpu" $roles)) (lt (int .Values.head.rayCpus) 1) }}
-- "workerGroups: CPU tasks would rent GPU nodes; add a group of role cpu, or give the head CPUs by head.rayCpus"
-{{- end }}
-{{- range $one := list
-      (dict "role" "generate" "gpus" "SALTWORKS_GENERATOR__GPUS_PER_ACTOR" "cpus" "SALTWORKS_GENERATOR__CPUS_PER_ACTOR" "count" "SALTWORKS_GENERATOR__ACTORS")
-      (dict "role" "train" "gpus" "SALTWORKS_SWEEP__GPUS_PER_TRIAL" "cpus" "SALTWORKS_SWEEP__CPUS_PER_TRIAL" "count" "SALTWORKS_SWEEP__PARALLEL_TRIALS") }}
-{{- $each := get $set $one.gpus | default 0 }}
-{{- range $at, $group := $groups }}
-{{- if and (eq .role $one.role) (gt (int .gpus) 0) (eq (float64 $each) 0.0) }}
-- {{ printf "settings.%s: 0, so nobody would use the GPUs of workerGroups[%d]; set it, or its gpus to 0" $one.gpus $at | toJson }}
-{{- end }}
-{{- end }}
-{{- if eq (get $derived $one.count | default "1") "0" }}
-- {{ printf "settings.%s: %s and %s: %s fit into no pod of workerGroups; lower them, or use larger pods" $one.gpus (toJson $each) $one.cpus (get $set $one.cpus | default 1 | toJson) | toJson }}
-{{- else if and (gt (float64 $each) 0.0) (not (hasKey $derived $one.count)) }}
-- {{ printf "settings.%s: %s, and no worker group has GPUs; add one, or set it to 0" $one.gpus (toJson $each) | toJson }}
-{{- end }}
-{{- end }}
-{{- end -}}
-
 {{- define "saltworks.refuse.storage" -}}
 {{- $claim := include "saltworks.claim" . -}}
 {{- $root := .Values.settings.SALTWORKS_ROOT | default "" -}}
+{{- $path := $root | trimPrefix "file://" | trimPrefix "local://" -}}
 {{- $mount := .Values.storage.claim.mountPath -}}
 {{- if hasPrefix "memory:" $root }}
 - {{ printf "settings.SALTWORKS_ROOT: %s lives in one process and would be lost; use a bucket" $root | toJson }}
-{{- else if not (contains "://" $root) }}
+{{- else if not (contains "://" $path) }}
 {{- if not $claim }}
 - {{ printf "settings.SALTWORKS_ROOT: %q would end with its pod; use a bucket, or a volume by storage.claim" $root | toJson }}
-{{- else if not (or (eq $root $mount) (hasPrefix (printf "%s/" (trimSuffix "/" $mount)) $root)) }}
+{{- else if not (or (eq (trimSuffix "/" $path) $mount) (hasPrefix (printf "%s/" (trimSuffix "/" $mount)) $path)) }}
 - {{ printf "settings.SALTWORKS_ROOT: %q is not below storage.claim.mountPath, %s" $root $mount | toJson }}
 {{- end }}
 {{- end }}
@@ -205,6 +145,9 @@ SALTWORKS_KUBERNETES__HISTORY: set refresh.history
 {{- end }}
 {{- if and .create (not .existing) $.Values.workerGroups (ne .accessMode "ReadWriteMany") }}
 - {{ printf "storage.claim.accessMode: %s lets one node mount the volume, and there are workerGroups; use ReadWriteMany, or a bucket" .accessMode | toJson }}
+{{- end }}
+{{- if and .create (not .existing) $.Values.refresh.schedule (not $.Values.workerGroups) (ne .accessMode "ReadWriteMany") }}
+- {{ printf "storage.claim.accessMode: %s lets one node mount the volume, and a tick plans beside the run before it; use ReadWriteMany, or a bucket" .accessMode | toJson }}
 {{- end }}
 {{- end }}
 {{- $mounts := list "/tmp" "/dev/shm" "/opt/saltworks" "/etc/saltworks" (.Values.storage.modelCache.mountPath | trimSuffix "/") -}}
@@ -224,11 +167,13 @@ SALTWORKS_KUBERNETES__HISTORY: set refresh.history
 {{- $refresh := eq (include "saltworks.way" .) "refresh" -}}
 {{- if or $refresh (not .Values.replaceRunning) }}
 {{- $hash := include "saltworks.rayjob.hash" . -}}
+{{- $planner := include "saltworks.preflight.name" . -}}
 {{- range (lookup "ray.io/v1" "RayJob" .Release.Namespace "").items }}
 {{- $labels := .metadata.labels | default dict }}
+{{- $owner := dig "name" "" (first (.metadata.ownerReferences | default (list dict))) }}   {{- /* it goes with the Job that made it */}}
 {{- $state := dig "status" "jobDeploymentStatus" "" . }}
 {{- if and (eq (get $labels "app.kubernetes.io/name") "saltworks") (eq (get $labels "app.kubernetes.io/instance") ($.Release.Name | trunc 63))
-      (ne (get $labels "saltworks/spec") $hash) (not (has $state (list "Complete" "Failed" "ValidationFailed"))) (not .metadata.deletionTimestamp) }}
+      (or (ne (get $labels "saltworks/spec") $hash) (and $owner (ne $owner $planner))) (not (has $state (list "Complete" "Failed" "ValidationFailed"))) (not .metadata.deletionTimestamp) }}
 - {{ printf "RayJob %s is active (%s) and differs from these values; wait for its end, delete it%s" .metadata.name ($state | default "new") (ternary "" ", or set replaceRunning: true to end it" $refresh) | toJson }}
 {{- end }}
 {{- end }}

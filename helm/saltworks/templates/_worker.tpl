@@ -39,6 +39,9 @@ template:
       {{- end }}
       {{- if $group.gpus }}
       - {key: {{ $group.gpuResource }}, operator: Exists, effect: NoSchedule}
+      {{- if and (hasPrefix "nvidia.com/" $group.gpuResource) (ne $group.gpuResource "nvidia.com/gpu") }}
+      - {key: nvidia.com/gpu, operator: Exists, effect: NoSchedule}   {{- /* slices and shares lie on nodes that are tainted so */}}
+      {{- end }}
       {{- end }}
       {{- if $group.spot }}
       - {key: cloud.google.com/gke-spot, operator: Equal, value: "true", effect: NoSchedule}
@@ -90,6 +93,6 @@ template:
           {{- include "saltworks.mounts" $ | nindent 10 }}
           - {name: shm, mountPath: /dev/shm}
     volumes:
-      {{- include "saltworks.volumes" (dict "root" $ "tmp" $group.tmpSize) | nindent 6 }}
+      {{- include "saltworks.volumes" (dict "root" $ "tmp" $group.tmpSize "resources" $group.resources) | nindent 6 }}
       {{- include "saltworks.shm" $group.shmSize | nindent 6 }}
 {{- end -}}

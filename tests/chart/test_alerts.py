@@ -20,6 +20,7 @@ def test_alerts_name_the_release_and_the_place_of_the_runbooks() -> None:
     for rule in installed:
         assert rule["annotations"]["runbook_url"] == f"https://docs.example/runbooks/{rule['alert']}.md"
         assert "saltworks-.*" not in rule["expr"]
+        assert '=~"digits-nightly-.*"' in rule["expr"]
     assert 'name=~"digits-nightly-.*"' in next(rule["expr"] for rule in installed if rule["alert"] == "JobFailed")
     assert 'cronjob=~"digits-nightly-.*"' in next(rule["expr"] for rule in installed if rule["alert"] == "RefreshMissed")
 
