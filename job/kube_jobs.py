@@ -6,7 +6,8 @@ there is done. A tick of a CronJob gives each refresh its name and its edition.
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,12 +16,14 @@ from typing import Any
 import yaml
 
 from job import admit, lives, preview
-from job.errors import JobError, SettingsError, TemporaryError
+from job.errors import JobError, SettingsError, TemporaryError, redact
 from job.ground.events import Events
 from job.kube import GROUP, VERSION, RayJobs
 from job.settings import Settings, env_name
 
 LONGEST = 47               # of a RayJob's name; the operator refuses more
+LONGEST_MESSAGE = 1000     # of an event; the API refuses more than 1024
+EVENT_S = 5.0              # an event that says why is worth this wait; the log says it, too
 FINISHED = ("Complete", "Failed", "ValidationFailed")   # nothing runs, and nothing will
 DATASET, INSTANCE = "saltworks/dataset", "app.kubernetes.io/instance"
 Manifest = dict[str, Any]
@@ -28,6 +31,17 @@ Manifest = dict[str, Any]
 
 def preflight(settings: Settings, events: Events) -> str:
     """Create the RayJob of the manifest, if its plan holds; one that is there is left alone."""
+    with _told(settings, "PreflightFailed", events):
+        return _preflight(settings, events)
+
+
+def refresh(settings: Settings, events: Events) -> str:
+    """Create the RayJob of this tick, if its plan holds and none of its dataset runs; then remove old ones."""
+    with _told(settings, "RefreshFailed", events):
+        return _refresh(settings, events)
+
+
+def _preflight(settings: Settings, events: Events) -> str:
     rayjob = read_manifest(settings)
     jobs = RayJobs(rayjob["metadata"]["namespace"])
     there = jobs.get(rayjob["metadata"]["name"])
@@ -40,8 +54,7 @@ def preflight(settings: Settings, events: Events) -> str:
     return _there(there or rayjob)
 
 
-def refresh(settings: Settings, events: Events) -> str:
-    """Create the RayJob of this tick, if its plan holds and none of its dataset runs; then remove old ones."""
+def _refresh(settings: Settings, events: Events) -> str:
     tick = settings.kubernetes.tick
     if not tick:
         raise SettingsError(f"{env_name(('kubernetes', 'tick'))} is not set", "fill it from the pod's label batch.kubernetes.io/job-name")
@@ -150,17 +163,37 @@ def _prune(jobs: RayJobs, rayjob: Manifest, history: int, events: Events) -> Non
 
 
 def _tell(jobs: RayJobs, settings: Settings, why: str, events: Events) -> None:
-    """Why this tick does nothing, as an event of its Job. That it cannot be filed is no failure."""
+    """Why this tick does nothing, as an event of its Job."""
     events.event("refresh_skipped", why=why)
-    tick, now = settings.kubernetes.tick, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    tick = settings.kubernetes.tick
     name, _, uid = settings.kubernetes.owner.partition("/")
-    job = {"apiVersion": "batch/v1", "kind": "Job", "name": tick, "namespace": jobs.namespace} | ({"uid": uid} if name == tick else {})
+    _file(jobs, {"name": tick} | ({"uid": uid} if name == tick else {}), "Normal", "RefreshSkipped", why, events)
+
+
+@contextmanager
+def _told(settings: Settings, reason: str, events: Events) -> Iterator[None]:
+    """What ends the block, with code and cure, as an event of the Job that calls, where Job and namespace are known."""
+    try:
+        yield
+    except JobError as error:
+        name, slash, uid = settings.kubernetes.owner.partition("/")
+        if slash and settings.kubernetes.namespace:
+            with suppress(JobError):   # the error itself is what must be told
+                jobs = RayJobs(settings.kubernetes.namespace, patience_s=EVENT_S)
+                _file(jobs, {"name": name, "uid": uid}, "Warning", reason, f"exit code {error.exit_code}: {redact(str(error))}", events)
+        raise
+
+
+def _file(jobs: RayJobs, job: Mapping[str, str], kind: str, reason: str, why: str, events: Events) -> None:
+    """An event of a Job, once. That it cannot be filed is no failure."""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    about = {"apiVersion": "batch/v1", "kind": "Job", "namespace": jobs.namespace, **job}
     try:
         jobs.tell({
-            "apiVersion": "v1", "kind": "Event", "type": "Normal", "reason": "RefreshSkipped", "message": why,
-            "metadata": {"name": f"{tick}.{_hash(why)}", "namespace": jobs.namespace}, "involvedObject": job,
+            "apiVersion": "v1", "kind": "Event", "type": kind, "reason": reason, "message": why[:LONGEST_MESSAGE],
+            "metadata": {"name": f"{job['name']}.{_hash(why)}", "namespace": jobs.namespace}, "involvedObject": about,
             "source": {"component": "saltworks"}, "firstTimestamp": now, "lastTimestamp": now, "count": 1,
-            "reportingComponent": "saltworks", "reportingInstance": tick,
+            "reportingComponent": "saltworks", "reportingInstance": job["name"],
         })
     except JobError as error:
         events.event("event_failed", why=str(error))

@@ -114,6 +114,26 @@ def _drawn(cluster: Cluster, root: Path) -> None:
     draw_unit(store, planned, plan.first_round(planned)[0])
 
 
+@pytest.mark.parametrize(("verb", "reason"), [("preflight", "PreflightFailed"), ("refresh", "RefreshFailed")])
+def test_what_fails_is_told_as_an_event_of_its_job_and_ends_as_before_where_it_cannot(
+    verb: str, reason: str, cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--kubernetes.tick", TICK, "--real.options.url", str(cluster.folder / "nowhere"), "--kubernetes.owner", f"{TICK}/uid-9"]
+    for _ in range(2):   # the same failure is one event
+        assert cluster.call(verb, *flags) == 65
+    (event,) = cluster.api.events.values()
+    assert event["involvedObject"] == {"apiVersion": "batch/v1", "kind": "Job", "name": TICK, "namespace": "here", "uid": "uid-9"}
+    assert (event["reason"], event["type"]) == (reason, "Warning")
+    assert event["message"].startswith("exit code 65: ")
+    assert capsys.readouterr().err.splitlines()[-1].removeprefix("saltworks: ") in event["message"]
+    cluster.api.events.clear()
+    cluster.api.fail("POST", 403, {"reason": "Forbidden", "message": "no"})
+    assert cluster.call(verb, *flags) == 65
+    assert "→" in capsys.readouterr().err.splitlines()[-1]
+    assert cluster.call(verb, *flags, "--kubernetes.owner=") == 65   # no Job is known
+    assert cluster.api.events == {}
+
+
 HEAD = "apiVersion: ray.io/v1\nkind: "
 
 

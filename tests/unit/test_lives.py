@@ -90,7 +90,7 @@ def test_with_retries_a_hopeless_submission_is_refused_as_often_and_then_lives_a
 
 def test_a_refusal_counts_itself_and_names_the_cure(tmp_path: Path) -> None:
     assert not fails(tmp_path, DataError("torn", "mend it"), 2)
-    with pytest.raises(DataError, match=r"met this before.*: torn → mend it; .* create it again \(refused 1 of 2 times\)"):
+    with pytest.raises(DataError, match=r"met this before.*: torn → mend it; .* submit again \(refused 1 of 2 times\)"):
         attempt(tmp_path, None, 2)
 
 
