@@ -15,15 +15,17 @@ RUN sed -n '/^uv==/,/[^\\]$/p' /opt/saltworks/requirements.lock > /tmp/uv.lock \
  && uv pip install --system --quiet --no-cache --compile-bytecode --require-hashes -r /opt/saltworks/requirements.lock \
  && rm /tmp/uv.lock
 
-# What the image holds, as CycloneDX: every Python distribution with its licence. The tool itself stays out of the image.
+# What the image holds: every Python distribution with its licence as CycloneDX, every Debian package in a list. The tool
+# itself stays out of the image.
 FROM libraries AS bill
 COPY requirements-dev.lock /tmp/
 RUN uv venv --quiet --no-cache /tmp/tool \
  && uv pip install --python /tmp/tool --quiet --no-cache -c /tmp/requirements-dev.lock cyclonedx-bom \
- && /tmp/tool/bin/cyclonedx-py environment --output-reproducible --of JSON -o /tmp/sbom.cdx.json "$(command -v python3)"
+ && /tmp/tool/bin/cyclonedx-py environment --output-reproducible --of JSON -o /tmp/sbom.cdx.json "$(command -v python3)" \
+ && dpkg-query --show --showformat '${Package} ${Version} ${Architecture} ${source:Package} ${source:Version}\n' > /tmp/sbom.dpkg.txt
 
 FROM libraries
-COPY --from=bill /tmp/sbom.cdx.json /opt/saltworks/
+COPY --from=bill /tmp/sbom.cdx.json /tmp/sbom.dpkg.txt /opt/saltworks/
 ARG VERSION=0.1.0
 ARG REVISION=""
 LABEL org.opencontainers.image.title="saltworks" \

@@ -3,7 +3,9 @@
 PYTHON ?= python3
 VENV   := .venv
 PY     := $(VENV)/bin/python
-IMAGE  ?= saltworks
+# one place: job/__init__.py
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' job/__init__.py)
+IMAGE  ?= saltworks:$(VERSION)
 BUILD  ?= docker build
 UV     := $(VENV)/bin/uv pip install --quiet --python $(PY) --compile-bytecode --require-hashes
 
@@ -26,7 +28,7 @@ fault: $(VENV)/.dev       ## kills, storage trouble, hostile input: every schedu
 fault-part: $(VENV)/.dev  ## the part of it that CI has time for
 	$(PY) -m pytest -m "fault and not long"
 
-e2e: $(VENV)/.dev         ## the core of the tests on a cluster: KUBECONFIG=… E2E_IMAGE=… E2E_HOST=… (docs/deploy.md)
+e2e: $(VENV)/.dev         ## the core of the tests on a cluster: KUBECONFIG=… E2E_IMAGE=… E2E_HOST=… (README.md)
 	$(PY) -m pytest -m "e2e and not long"
 
 e2e-full: $(VENV)/.dev    ## all of them; writes docs/e2e.md
@@ -56,7 +58,8 @@ lint: $(VENV)/.dev        ## the checks that make test begins with
 	$(PY) -m ruff check .
 
 image:                    ## the container image: make image IMAGE=name:tag BUILD="docker build"
-	$(BUILD) --build-arg REVISION=$$(git rev-parse HEAD) -t $(IMAGE) .
+	$(BUILD) --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git describe --always --dirty --abbrev=40 --exclude '*') \
+	  -t $(IMAGE) -t saltworks .
 
 lock: $(VENV)/.runtime    ## pin anew: names, versions and hashes, no addresses
 	$(VENV)/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
