@@ -128,7 +128,7 @@ def _refuse(store: Store, settings: Settings, life: Life) -> None:
     if settings.retries is not None:
         with suppress(JobError):   # the error itself is what must be told
             _append(store, settings, life, "refused")
-        how = f"then remove the RayJob, with the Job that made it, and submit again (refused {life.refusals + 1} of {settings.retries} times)"
+        how = f"then delete the RayJob and what made it, and submit again (refused {life.refusals + 1} of {settings.retries} times)"
     raise revive(name, f"submission {settings.submission!r} has met this before, and trying again cannot help: {problem}", f"{cure}; {how}")
 
 
