@@ -26,7 +26,7 @@ fault: $(VENV)/.dev       ## kills, storage trouble, hostile input: every schedu
 	$(PY) -m pytest -m fault --whole -n 2 --dist loadfile
 
 fault-part: $(VENV)/.dev  ## the part of it that CI has time for
-	$(PY) -m pytest -m "fault and not long"
+	$(PY) -m pytest -m "fault and not long" -n 2 --dist loadfile
 
 e2e: $(VENV)/.dev         ## the core of the tests on a cluster: KUBECONFIG=… E2E_IMAGE=… E2E_HOST=… (README.md)
 	$(PY) -m pytest -m "e2e and not long"
