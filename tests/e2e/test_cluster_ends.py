@@ -70,7 +70,8 @@ def test_a_head_that_is_sent_away_finishes_what_is_in_flight_and_begins_nothing_
 ) -> None:
     name = begun(cluster, store, bucket, release)
     (head,) = cluster.pods("head", release)
-    cluster.kubectl("delete", "pod", head["metadata"]["name"])   # waits for its end
+    cluster.kubectl("delete", "pod", head["metadata"]["name"], "--wait=false")
+    cluster.until(lambda: cluster.rayjob(name)["status"].get("failed") == 1, 120, "the end of the first try")
     assert starts(store) == len(commits(store))   # looked at before a new cluster can have begun anything
     cluster.succeeded(name, 420)
     whole(store, kills=0)
