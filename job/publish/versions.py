@@ -99,10 +99,11 @@ def _create(store: Store, draft: Version) -> Version:
     A number that was pointed to is not given again, even if its version was removed since.
     """
     while True:
+        reached = pointer.reached(store, draft.dataset)   # before the listing: what it points to is then listed, and may be ours
         found, last = records.own(store, draft.dataset, draft.run)
         if found:
             return found
-        number = max(last, pointer.reached(store, draft.dataset)) + 1
+        number = max(last, reached) + 1
         version = draft.model_copy(update={"number": number, "parent": last or None})
         if store.create(layout.version(draft.dataset, version.number), encoded(version)):
             return version

@@ -109,6 +109,23 @@ def test_the_number_of_a_version_that_was_removed_is_not_given_again(made: Made,
     assert (version.number, version.parent, moved) == (3, 1, True)
 
 
+def test_a_run_that_another_process_publishes_between_two_looks_is_not_published_twice(made: Made) -> None:
+    class Overtaken(Store):
+        looks = 0
+
+        def list(self, prefix: str) -> list[tuple[str, int]]:
+            listed = super().list(prefix)
+            if prefix == layout.versions("pets"):
+                self.looks += 1
+                if self.looks == 2:   # the first look is before everything is gathered, the second to take a number
+                    publish_it(made)
+            return listed
+
+    ours = publish_it(made, Overtaken(made.store.url, 0))[0]
+    assert records.numbers(made.store, "pets") == [1]
+    assert ours == records.read(made.store, "pets", 1)
+
+
 def test_of_many_who_publish_at_once_each_run_gets_one_version(real: Path, tmp_path: Path) -> None:
     root = str(tmp_path / "root")
     runs = [make_run(Store(root, 0), real, edition=f"e{number}") for number in range(3)]
