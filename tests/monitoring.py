@@ -37,7 +37,8 @@ def queries() -> Iterator[str]:
 
 
 def names(query: str) -> set[str]:
-    """The metrics that a query names; strings and lists of labels are none."""
+    """The metrics that a query names; strings, labels that select and lists of labels are none."""
     bare = re.sub(r'"[^"]*"', '""', query)
+    bare = re.sub(r'\w+\s*(?:=~|!~|!=|=)\s*""', "", bare)
     bare = re.sub(r"\b(?:by|on|ignoring|without)\s*\([^)]*\)", "", bare)
     return set(_NAME.findall(bare))
