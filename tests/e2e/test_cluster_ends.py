@@ -57,6 +57,7 @@ def test_the_heads_death_makes_a_new_cluster_that_draws_no_committed_unit_again(
     whole(store, kills=1)
 
 
+@pytest.mark.long
 def test_the_submitters_death_submits_nothing_twice(cluster: Cluster, bucket: str, store: Store, release: str) -> None:
     name = begun(cluster, store, bucket, release)
     killed(cluster, "submitter", release)

@@ -32,7 +32,7 @@ def test_what_is_wrong_ends_with_its_code_and_cure_before_any_gpu_pod(cluster: C
             cluster.install(values, release=release)
             if scaling == "autoscale":   # the status of the first try: KubeRay clears it when it tries again
                 name = cluster.launched(release)
-                told = cluster.until(lambda: cluster.rayjob(name).get("status", {}).get("message"), 180, f"a message of {name}")
+                told = cluster.until(lambda: _told(cluster, name), 180, f"a message of {name}")
             else:
                 told = cluster.until(lambda: _preflight(cluster, release), 180, f"the end of {release}'s preflight")
                 assert cluster.get("rayjobs", "-l", f"app.kubernetes.io/instance={release}") == []
@@ -57,6 +57,12 @@ def test_a_hopeless_submission_is_tried_again_in_vain_and_its_status_keeps_code_
     assert status["failed"] == 2
     assert "has met this before" in status["message"]
     cluster.helm("uninstall", "hopeless")
+
+
+def _told(cluster: Cluster, name: str) -> str:
+    """What the status says of the driver's end; empty until it has ended."""
+    message = cluster.rayjob(name).get("status", {}).get("message", "")
+    return message if "exit code" in message else ""
 
 
 def _preflight(cluster: Cluster, release: str) -> str:
