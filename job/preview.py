@@ -35,7 +35,7 @@ def affordable(store: Store, settings: Settings, planned: RunPlan) -> None:
     plan.check_budget(planned, settings)
     keys = layout.Run(planned.dataset, planned.run)
     if settings.budget_usd is not None and store.get(keys.done()) is None:
-        spent = sum(one.cost or 0.0 for one in cost.Ledger(store, keys).total(planned.price))
+        spent = cost.Ledger(store, keys).spent(planned.price)
         expected = sum(one.price(planned.price) or 0.0 for one in _works(store, planned, left=True, **_held(settings)))
         if spent >= settings.budget_usd or spent + expected > settings.budget_usd:
             raise BudgetError(f"at measured rates {expected:.4g} USD are still to be spent, {spent:.4g} are, and the budget is "

@@ -192,7 +192,7 @@ class River:
         """What may still be spent, all submissions of the run counted. Raises ``BudgetError`` if that is nothing."""
         if not pool.workers or (self.budget is None and not (self.watch.recording and self.plan.price.known)):
             return None
-        spent = sum(one.cost or 0.0 for one in self.ledger.total(self.plan.price))
+        spent = self.ledger.spent(self.plan.price)
         self.watch.spent(0.0, before=spent)
         if self.budget is None:
             return None

@@ -122,6 +122,11 @@ class Pool:
         """The sliver, as Ray wants it told."""
         return {self.resource: SLIVER} if self.resource else {}
 
+    @property
+    def each(self) -> dict[str, float]:
+        """What one worker takes of its node, in Ray's words."""
+        return {"CPU": self.cpus, **({"GPU": self.gpus} if self.gpus else {}), **self.custom}
+
 
 def plain(noun: Any) -> Any:
     """A noun as plain JSON values (tuples become lists)."""

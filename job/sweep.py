@@ -245,7 +245,7 @@ def _fit(
         torch_config=TorchConfig(backend="gloo"),   # one worker talks to nobody; nccl would need a GPU before we can say that there is none
         scaling_config=ray.train.ScalingConfig(
             num_workers=1, use_gpu=pool.gpus > 0,
-            resources_per_worker={"CPU": pool.cpus, **({"GPU": pool.gpus} if pool.gpus else {}), **pool.custom},
+            resources_per_worker=pool.each,
         ),
         run_config=ray.train.RunConfig(
             name=trial.id, storage_path=scratch, failure_config=ray.train.FailureConfig(max_failures=MAX_FAILURES)

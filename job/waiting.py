@@ -31,7 +31,7 @@ def until_one_fits(pool: Pool, room: str, stop: Stop, event: Callable[..., None]
     """
     if pool.wait_s is None:
         return
-    each = _each(pool)
+    each = pool.each
     with _asking() as ask:
         start = time.monotonic()
         if _granted(ask(1, each), stop, start + AT_ONCE_S):
@@ -60,13 +60,13 @@ def watched(pool: Pool, room: str, stop: Stop, event: Callable[..., None]) -> It
         lost = 0.0   # when the last one was lost
         while not over.wait(LOOK_S) and not stop.requested:
             there = _nodes_or_none()
-            if there is None or _one_holds(there, _each(pool)):
+            if there is None or _one_holds(there, pool.each):
                 lost = 0.0
             elif not lost:
                 lost = time.monotonic()
-                event("nodes_lost", room=room, each=_each(pool), at_most=most)
+                event("nodes_lost", room=room, each=pool.each, at_most=most)
             elif time.monotonic() - lost >= most:
-                stop.request(f"the {room} room has lost all its nodes, and none came back within {most:g} s: {_have(there, _each(pool))}")
+                stop.request(f"the {room} room has lost all its nodes, and none came back within {most:g} s: {_have(there, pool.each)}")
                 interrupt()
 
     threading.Thread(target=watch, args=(pool.wait_s,), daemon=True, name="saltworks-nodes").start()
@@ -110,15 +110,10 @@ def _granted(groups: list[Any], stop: Stop, end: float) -> bool:
 def _none(pool: Pool, room: str) -> TemporaryError:
     taken = [TAKEN_BY[room].format(kind) for kind in (("CPUS", "GPUS") if pool.gpus else ("CPUS",))]
     return TemporaryError(
-        f"no place for a worker of the {room} room within {pool.wait_s:g} s: {pool.workers} × {_words(_each(pool))} were asked for; "
-        f"{_have(_nodes_or_none() or [], _each(pool))}",
+        f"no place for a worker of the {room} room within {pool.wait_s:g} s: {pool.workers} × {_words(pool.each)} were asked for; "
+        f"{_have(_nodes_or_none() or [], pool.each)}",
         f"see what keeps such nodes away (kubectl get events; quota, stock, node selector), lower {' or '.join(taken)}, "
         "or raise SALTWORKS_GPU_WAIT_S; then run again")
-
-
-def _each(pool: Pool) -> dict[str, float]:
-    """What one worker takes of its node."""
-    return {"CPU": pool.cpus, **({"GPU": pool.gpus} if pool.gpus else {}), **pool.custom}
 
 
 def _nodes_or_none() -> list[dict[str, float]] | None:

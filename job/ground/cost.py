@@ -156,6 +156,10 @@ class Ledger:
             return sum(line(room, kind, seconds, gpus=gpus, cpus=cpus, price=price).cost or 0.0
                        for rows in self._workers.values() for room, kind, seconds, gpus, cpus in rows)
 
+    def spent(self, price: Price) -> float:
+        """The sum of ``total``; what has no price costs nothing."""
+        return sum(one.cost or 0.0 for one in self.total(price))
+
     def total(self, price: Price) -> tuple[CostLine, ...]:
         """All lines of this run so far, summed by room and kind, killed and repeated work included."""
         sums: dict[tuple[str, str, bool], list[tuple[float, float | None]]] = {}
