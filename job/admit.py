@@ -29,15 +29,16 @@ def read(store: Store, dataset: str, run: str) -> tuple[RunPlan, Split]:
     """A frozen plan and its split. Raises ``DataError`` if there is no such run."""
     keys = layout.Run(dataset, run)
     try:
-        record, table = store.read(keys.plan()), pq.read_table(io.BytesIO(store.read(keys.split())))
+        record = json.loads(store.read(keys.plan()))
+        try:
+            planned = from_plain(RunPlan, record)
+        except KeyError as missing:
+            raise ConflictError(f"the plan of run {run} lacks {missing.args[0]!r}: another version of saltworks wrote it",
+                                f"finish it with that version, or set {env_name(('edition',))} to a new name") from None
+        data = store.read(keys.split(), planned.split_sha256, f"restore it, or set {env_name(('edition',))} to a new name")
     except KeyError as missing:
         raise DataError(f"there is no {missing.args[0]} below {store.shown}", "run the job with these settings first") from None
-    try:
-        planned = from_plain(RunPlan, json.loads(record))
-    except KeyError as missing:
-        raise ConflictError(f"the plan of run {run} lacks {missing.args[0]!r}: another version of saltworks wrote it",
-                            f"finish it with that version, or set {env_name(('edition',))} to a new name") from None
-    return planned, Split(tuple(words.name for words in planned.classes), table)
+    return planned, Split(tuple(words.name for words in planned.classes), pq.read_table(io.BytesIO(data)))
 
 
 def known(store: Store, settings: Settings, chosen: plan.ChosenPlugs) -> tuple[RunPlan, Split] | None:

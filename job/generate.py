@@ -157,10 +157,11 @@ def generate(plan: RunPlan, units: Sequence[Unit], floor: Floor) -> Drawn:
     missing = [unit for unit in units if layout.commit(plan.recipe.id, unit) not in listed]
     total = len(units) * plan.unit_size
     floor.advance((len(units) - len(missing)) * plan.unit_size)
-    ours = asked = made = failed = 0
+    asked = sum(unit.hi - unit.lo for unit in missing)
+    ours = made = failed = 0
     by_host: dict[str, int] = {}
     for row in work_off(missing, Drawer, (plan,), floor, room="generate", deadline_s=plan.unit_deadline_s) if missing else ():
-        ours, asked, made, failed = ours + row["ours"], asked + row["asked"], made + row["made"], failed + row["failed"]
+        ours, made, failed = ours + row["ours"], made + row["made"], failed + row["failed"]
         check_failed(failed, total, plan.failed_share, "see the commits for each reason")
         floor.advance(row["asked"])
         if row["ours"]:
@@ -191,7 +192,10 @@ def own_marks(store: Store, wanted: frozenset[str]) -> frozenset[str]:
 
 
 def commits(store: Store, plan: RunPlan, units: Iterable[Unit]) -> tuple[Committed, ...]:
-    """The commits of all units, in their order. Raises ``QualityError`` beyond the share of failures."""
+    """The commits of all units, in their order. Raises ``QualityError`` beyond the share of failures.
+
+    Raises ``TemporaryError`` for a unit without one, and ``DataError`` for one that leaves samples out.
+    """
     asked = list(units)
     with ThreadPoolExecutor(READERS) as readers:
         found = list(readers.map(lambda unit: read_commit(store, plan.recipe, unit), asked))
@@ -199,6 +203,11 @@ def commits(store: Store, plan: RunPlan, units: Iterable[Unit]) -> tuple[Committ
     if lost:
         raise TemporaryError(f"{len(lost)} units have no commit, {lost[0]} first", "run again to draw them")
     committed = tuple(one for one in found if one)
+    short = [one for one in committed if one.made + len(one.failed) != one.unit.hi - one.unit.lo]
+    if short:
+        first = short[0].unit
+        raise DataError(f"{layout.commit(plan.recipe.id, first)} tells of {short[0].made} made and {len(short[0].failed)} failed, "
+                        f"and {first.hi - first.lo} were asked for", "restore it, or delete it to draw the unit again")
     failed = sum(len(one.failed) for one in committed)
     total = sum(unit.hi - unit.lo for unit in asked)
     check_failed(failed, total, plan.failed_share, next((reason for one in committed for _, reason in one.failed), ""))

@@ -3,7 +3,6 @@
 Scores belong to a recipe and a metric, not to a run: a later run with the same metric reads them again.
 """
 
-import io
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,10 +10,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from job import plugs
-from job.errors import DataError, JobError
+from job.errors import DataError, JobError, TemporaryError
 from job.generate import READERS, Committed, read_commit, read_shard
 from job.ground import layout, shards, weights
 from job.ground.starts import Starts
@@ -25,6 +23,7 @@ from job.records import Unit
 from job.runplan import MetricPlan, RunPlan
 
 ENDS = 5   # processes that may end over one unit before it is given up: pictures that decode and were stored
+READS = 3  # of one score file, where it is not what was stored
 
 
 class Scorer(UnitWorker):
@@ -69,7 +68,7 @@ class Scorer(UnitWorker):
             for values_M in columns.values():
                 blind |= ~np.isfinite(values_M)
             table = pa.table({"id": shard["id"], "index": shard["index"], **columns})
-            self.store.create(layout.scores(metric.digest, self.plan.recipe.id, unit.name), shards.table_bytes(table))
+            self.store.create(layout.scores(metric.digest, self.plan.recipe.id, unit.name), shards.sealed(table))
         return int((~blind).sum()), int(blind.sum())
 
 
@@ -115,4 +114,13 @@ def scores(store: Store, plan: RunPlan, committed: Sequence[Committed]) -> pa.Ta
 
 
 def _read(store: Store, metric: MetricPlan, recipe: str, unit: Unit) -> pa.Table:
-    return pq.read_table(io.BytesIO(store.read(layout.scores(metric.digest, recipe, unit.name))))
+    """The unit's scores. What was damaged on its way is read again; raises ``DataError`` if it lies there so."""
+    key = layout.scores(metric.digest, recipe, unit.name)
+    for _ in range(READS):
+        try:
+            table = shards.unsealed(store.read(key))
+        except KeyError:
+            raise TemporaryError(f"{key} is gone", "run again to score the unit") from None
+        if table is not None:
+            return table
+    raise DataError(f"{key} does not hold what was measured", "restore it, or delete it to score the unit again")

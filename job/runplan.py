@@ -86,6 +86,7 @@ class RunPlan:
     n_test: int
     n_aside: int
     near_duplicate_bits: int | None
+    split_sha256: str                # of split.parquet
     recipe: Recipe
     generator_options: str           # all of them, those that are not identity too
     unit_size: int

@@ -11,9 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from job.ground import pixels
+from job.ground import lineage, pixels
 from job.records import Origin, Recipe, SampleSpec
 
+SEAL = b"sha256 of this file with zeros instead: "
+ZEROS = b"0" * 64
 SOURCE_TYPE = "trainedAlgorithmicMedia"   # IPTC digitalSourceType, as a column beside the mark inside each image
 
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -81,6 +83,28 @@ def images(table: pa.Table) -> Iterator[np.ndarray]:
     """Decoded uint8 HWC RGB, in the order of the rows."""
     for row in table["image"]:
         yield pixels.decode(row["bytes"].as_py())
+
+
+def sealed(table: pa.Table) -> bytes:
+    """A table as Parquet that bears its own digest, for objects whose key and record tell none."""
+    sink = io.BytesIO()
+    with pq.ParquetWriter(sink, table.schema, compression="zstd") as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({"seal": SEAL + ZEROS})
+    data = sink.getvalue()
+    return _with(data, lineage.sha256(data).encode())
+
+
+def unsealed(data: bytes) -> pa.Table | None:
+    """The table, or None if these bytes are not those that were sealed."""
+    intact = SEAL in data and _with(data, lineage.sha256(_with(data, ZEROS)).encode()) == data
+    return pq.read_table(io.BytesIO(data)) if intact else None
+
+
+def _with(data: bytes, digest: bytes) -> bytes:
+    """The sealed file with another digest in its place: in the footer, so the last one counts."""
+    at = data.rindex(SEAL) + len(SEAL)
+    return data[:at] + digest + data[at + len(ZEROS) :]
 
 
 def table_bytes(table: pa.Table) -> bytes:

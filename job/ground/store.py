@@ -29,10 +29,10 @@ class Store(Place):
 
     _reading: ClassVar[dict[str, int]] = {"max_concurrency": 1}   # one request for an object, not two
 
-    def read(self, key: str, sha256: str = "") -> bytes:
+    def read(self, key: str, sha256: str = "", cure: str = "restore it, or delete its commit to redraw it") -> bytes:
         """The whole object. Raises ``KeyError`` if there is none.
 
-        With a digest (hex), what was damaged on its way is read again; raises ``DataError`` if it lies there so.
+        With a digest (hex), what was damaged on its way is read again; raises ``DataError`` with the cure if it lies there so.
         """
         options = self._reading if self.scheme == "s3" else {}
         for attempt in range(AGAIN + 1):
@@ -44,7 +44,7 @@ class Store(Place):
                 return data
             if attempt < AGAIN:
                 time.sleep(0.05 * 2**attempt)
-        raise DataError(f"{key} does not hold what was committed", "restore it, or delete its commit to redraw it")
+        raise DataError(f"{key} does not hold what was committed", cure)
 
     def get(self, key: str) -> bytes | None:
         """The whole object, or None."""

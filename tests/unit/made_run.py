@@ -117,7 +117,7 @@ def draw_unit(store: Store, planned: RunPlan, unit: Unit) -> None:
     for metric in planned.metrics:
         columns = plugs.find(SAMPLE_METRICS, metric.name, "metric").columns
         table = pa.table({"id": shard["id"], "index": shard["index"], **{name: pa.array(value, pa.float32()) for name in columns}})
-        store.create(layout.scores(metric.digest, recipe.id, unit.name), shards.table_bytes(table))
+        store.create(layout.scores(metric.digest, recipe.id, unit.name), shards.sealed(table))
 
 
 def score(sample: str) -> float:

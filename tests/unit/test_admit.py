@@ -166,6 +166,24 @@ def test_a_run_that_is_not_there_is_data_that_is_missing(make: Make) -> None:
         admit.read(store, "digits", planned.run)
 
 
+def test_a_split_of_which_one_bit_is_another_or_that_is_gone_is_told_with_its_key_and_its_cure(make: Make) -> None:
+    settings = make(EDITION="monday")
+    planned, split = admitted(settings)
+    store, key = Store(settings.root), layout.Run("digits", planned.run).split()
+    whole = store.read(key)
+    for at in range(0, len(whole), len(whole) // 7):
+        store.replace(key, whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(DataError) as caught:
+            admitted(settings)
+        assert str(caught.value) == f"{key} does not hold what was committed → restore it, or set SALTWORKS_EDITION to a new name"
+    store.delete(key)
+    with pytest.raises(DataError, match=f"there is no {key} below"):
+        admitted(settings)
+    assert admitted(make(EDITION="tuesday"))[1].table.equals(split.table)
+    store.replace(key, whole)
+    assert same(admitted(settings), (planned, split))
+
+
 def test_a_root_in_memory_is_refused_before_anything_starts(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SettingsError, match="SALTWORKS_ROOT='memory://x' lives in one process"):
         admit.open_store(make(ROOT="memory://x"))

@@ -23,7 +23,7 @@ def built(kind: Any, **floats: Any) -> Any:
 
 
 PLANS = built(
-    RunPlan, failed_share=NUMBERS, alphas=st.lists(NUMBERS, max_size=4).map(tuple),
+    RunPlan, failed_share=NUMBERS, unit_deadline_s=NUMBERS, fit_deadline_s=NUMBERS, alphas=st.lists(NUMBERS, max_size=4).map(tuple),
     filter=built(FilterPlan, minimum=NUMBERS, oversample=NUMBERS),
     schedule=built(Schedule, learning_rate=NUMBERS, weight_decay=NUMBERS), price=built(Price, per_gpu_hour=RATES, per_cpu_hour=RATES),
 )

@@ -104,3 +104,29 @@ def test_hugging_face_datasets_opens_a_shard_as_images(tmp_path: Path) -> None:
                           capture_output=True, text=True, env=os.environ | offline, check=False)
     assert done.stdout.splitlines() == [
         "PNG (32, 32) café 2 ['first', 'second']", "JPEG (128, 128) café 2 ['first', 'second']"], done.stderr
+
+
+TABLES = st.lists(st.tuples(st.text(max_size=5), st.floats(width=32, allow_nan=False)), max_size=5).map(lambda rows: pa.table(
+    {"id": pa.array([name for name, _ in rows], pa.string()), "a.score": pa.array([value for _, value in rows], pa.float32())}))
+
+
+@given(TABLES)
+def test_a_sealed_table_is_ordinary_parquet_and_the_same_bytes_again(table: pa.Table) -> None:
+    data = shards.sealed(table)
+    assert data == shards.sealed(table)
+    assert shards.unsealed(data).equals(table)
+    assert pq.read_table(io.BytesIO(data)).equals(table)
+
+
+@settings(max_examples=300)
+@given(TABLES, st.data())
+def test_a_sealed_table_of_which_any_bit_is_another_or_the_end_is_missing_is_known(table: pa.Table, data: st.DataObject) -> None:
+    sealed = bytearray(shards.sealed(table))
+    bit = data.draw(st.integers(0, 8 * len(sealed) - 1))
+    sealed[bit // 8] ^= 1 << bit % 8
+    assert shards.unsealed(bytes(sealed)) is None
+    assert shards.unsealed(shards.sealed(table)[: bit // 8]) is None
+
+
+def test_a_table_that_bears_no_seal_is_not_taken_for_a_whole_one() -> None:
+    assert shards.unsealed(shards.table_bytes(pa.table({"id": ["one"]}))) is None
