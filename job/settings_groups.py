@@ -50,7 +50,7 @@ class SplitGroup(Group):
     test_share: Annotated[float, Field(gt=0, lt=0.9)] = identity(0.2, "share for the locked test, where none is published")
     near_duplicate_bits: int | None = identity(
         None, "training images whose perceptual hash differs from a judged image's in at most so many of 64 bits are set "
-        "aside; unset: only identical pictures", ge=0, le=16
+        "aside, in published parts too; unset: only identical pictures", ge=0, le=16
     )
     table: str = free(
         "", "CSV or Parquet file with id, and part or group or both: overrides what the source says (its content is identity)"

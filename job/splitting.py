@@ -39,9 +39,8 @@ def split(index: RealIndex, shares: SplitGroup) -> Split:
         raise SettingsError(f"{names[0]} and {names[1]} leave nothing to train on", "make their sum less than 1")
     parts, reasons = _assign(rows, published, val_share, test_share)
     _leave_train(rows, parts, reasons)
-    if shares.near_duplicate_bits is not None:
-        hashes = index.table["dhash"].to_numpy()
-        for number, other, distance in _near(rows, parts, hashes, shares.near_duplicate_bits, published=False):
+    if shares.near_duplicate_bits is not None:   # who sets it asks for it, whoever chose the parts
+        for number, other, distance in _near(rows, parts, index.table["dhash"].to_numpy(), shares.near_duplicate_bits):
             parts[number] = "aside"
             reasons[number] = f"its perceptual hash differs in {distance} of 64 bits from that of {rows['id'][other]} in {parts[other]}"
     _cap(rows, parts, reasons, shares.train_cap)
@@ -57,22 +56,22 @@ def counts(split: Split, part: str) -> tuple[int, ...]:
 
 
 def near_published(split: Split, bits: int | None, most: int = 3) -> tuple[str, ...]:
-    """Warnings about train images within ``bits`` of an image that was published as validation or test.
+    """Warnings about train images that look like an image which was published as validation or test.
 
-    They stay in train, because whoever published the parts chose both; but a gain may be memory. Empty for None.
+    Where no ``bits`` are set, they stay in train, because whoever published the parts chose both; but a gain may be
+    memory. Those of one perceptual hash are told then.
     """
-    if bits is None:
-        return ()
+    bits = bits or 0
     rows: Columns = {name: split.table[name].to_pylist() for name in ("id", "published")}
     parts = split.table["part"].to_pylist()
-    found = list(_near(rows, parts, split.table["dhash"].to_numpy(), bits, published=True))
+    found = _near(rows, parts, split.table["dhash"].to_numpy(), bits, only_published=True)
     if not found:
         return ()
     first = "; ".join(f"{rows['id'][number]} is {distance} bits from {rows['id'][other]} in {parts[other]}"
                       for number, other, distance in found[:most])
     more = f"; and {len(found) - most} more" if len(found) > most else ""
-    return (f"{len(found)} of {parts.count('train')} train images look like published validation or test images "
-            f"(at most {bits} of 64 bits differ): {first}{more}",)
+    return (f"{len(found)} of {parts.count('train')} train images look like published validation or test images, "
+            f"and {env_name(('split', 'near_duplicate_bits'))} sets such aside (at most {bits} of 64 bits differ): {first}{more}",)
 
 
 def mark_own(index: RealIndex, own_digests: Collection[str]) -> RealIndex:
@@ -213,11 +212,13 @@ def _leave_train(rows: Columns, parts: list[str], reasons: list[str]) -> None:
                     group.setdefault(rows["group"][number], f"{rows['id'][number]} in {part}")
 
 
-def _near(rows: Columns, parts: Sequence[str], hashes: np.ndarray, bits: int, *, published: bool) -> list[tuple[int, int, int]]:
-    """(train image, nearest judged image, distance) of those within ``bits``; judged ones of a published part, or of others."""
+def _near(
+    rows: Columns, parts: Sequence[str], hashes: np.ndarray, bits: int, only_published: bool = False
+) -> list[tuple[int, int, int]]:
+    """(train image, nearest judged image, distance) of those within ``bits``; of all judged ones, or only of those published as such."""
     train = np.array([number for number, part in enumerate(parts) if part == "train"], np.int64)
     judged = np.array([number for number, part in enumerate(parts)
-                       if part in JUDGED and (rows["published"][number] == part) == published], np.int64)
+                       if part in JUDGED and (not only_published or rows["published"][number] == part)], np.int64)
     place, distance = nearest(hashes[train], hashes[judged], bits)
     return [(int(train[at]), int(judged[place[at]]), int(distance[at])) for at in np.flatnonzero(place >= 0)]
 

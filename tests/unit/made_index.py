@@ -2,6 +2,7 @@
 
 import pyarrow as pa
 
+from job.ground.lineage import seed_of
 from job.records import INDEX_SCHEMA, RealIndex, Refusal
 
 
@@ -15,5 +16,6 @@ def index_of(rows: list[tuple], classes: tuple[str, ...] = ("cat", "dog"), refus
     return RealIndex(classes, pa.Table.from_pydict(columns, INDEX_SCHEMA), tuple(Refusal(f"f{n}", "torn") for n in range(refused)))
 
 
-SMALL = index_of([(label, f"{label}-{number}", "", part) for part in ("train", "val", "test") for label in (0, 1) for number in
+SMALL = index_of([(label, f"{label}-{number}", "", part, f"real-{12 * label + number}", seed_of(f"{label}-{number}"))
+                  for part in ("train", "val", "test") for label in (0, 1) for number in
                   range({"train": 0, "val": 5, "test": 8}[part], {"train": 5, "val": 8, "test": 12}[part])])

@@ -86,42 +86,55 @@ def test_a_picture_that_was_saved_again_smaller_lies_near_and_its_negative_far()
     assert (pixels.dhash(scene) ^ pixels.dhash(other)).bit_count() > 16
 
 
-def made(published: str, hashes: dict[str, list[int]]) -> RealIndex:
-    rows: list[Any] = []
-    for part in ("train", "val", "test"):
-        for label in (0, 1):
-            rows += [(label, f"{part}-{label}-{number}", "", part if part in published else "train", f"{part}-{label}-{number}", one)
-                     for number, one in enumerate(hashes[part])]
-    return index_of(rows)
+PARTS = {   # who chose the parts, as a function of a row's number
+    "a hash": lambda number: "",
+    "the source or the user": lambda number: ("train", "val", "test", "train")[number % 4],
+    "the source, but for validation": lambda number: ("train", "test", "train")[number % 3],
+    "somebody, for most": lambda number: ("train", "", "val", "test", "aside", "train")[number % 6],
+}
 
 
-FAR_APART = {"train": [0, 0xFF, 0xFFFF], "val": [0xFFFF_FFFF_0000_0000], "test": [0b1 << 63 | 0xFF, 0xF0F0_F0F0_F0F0_F0F0]}
-
-
-def test_near_copies_of_published_images_are_reported_and_stay() -> None:
-    index = made("train val test", FAR_APART)
-    split = splitting.split(index, SplitGroup(near_duplicate_bits=2))
-    assert splitting.counts(split, "train") == (3, 3)
-    (warning,) = splitting.near_published(split, 2)
-    assert "2 of 6 train images look like published validation or test images (at most 2 of 64 bits differ): " in warning
-    assert "train-0-1 is 1 bits from test-0-0 in test" in warning
-    assert splitting.near_published(split, 0) == splitting.near_published(split, None) == ()
-
-
-@given(st.lists(st.tuples(st.integers(0, 1), HASH), min_size=12, max_size=60), st.integers(0, 16))
-def test_where_the_hash_chose_the_judges_no_image_near_them_stays_in_train(rows: list[tuple[int, int]], bits: int) -> None:
-    index = index_of([(label, number, "", "", f"real-{number}", one) for number, (label, one) in enumerate(rows)])
+@given(st.lists(st.tuples(st.integers(0, 1), HASH), min_size=12, max_size=60), st.sampled_from(sorted(PARTS)), st.integers(0, 16))
+def test_whoever_chose_the_judges_no_image_near_them_stays_in_train_once_bits_are_set_and_no_judge_goes(
+    rows: list[tuple[int, int]], who: str, bits: int
+) -> None:
+    index = index_of([(label, number, "", PARTS[who](number), f"real-{number}", one) for number, (label, one) in enumerate(rows)])
     try:
         free = splitting.split(index, SplitGroup()).table.to_pylist()
-        table = splitting.split(index, SplitGroup(near_duplicate_bits=bits)).table.to_pylist()
+        near = splitting.split(index, SplitGroup(near_duplicate_bits=bits))
     except DataError:   # a class is left without an image in a part
         assume(False)
     judged = [row for row in free if row["part"] in ("val", "test")]
-    for before, after in zip(free, table, strict=True):
-        near = [((before["dhash"] ^ one["dhash"]).bit_count(), one) for one in judged]
-        distance, one = min(near, key=lambda pair: pair[0])
+    for before, after in zip(free, near.table.to_pylist(), strict=True):
+        distance, one = min((((before["dhash"] ^ one["dhash"]).bit_count(), one) for one in judged), key=lambda pair: pair[0])
         if before["part"] == "train" and distance <= bits:
             assert after["part"] == "aside"
             assert after["reason"] == f"its perceptual hash differs in {distance} of 64 bits from that of {one['id']} in {one['part']}"
         else:
             assert after == before
+    assert splitting.near_published(near, bits) == ()
+
+
+HASHES = {"train": [0, 0xFF, 0xFFFF], "val": [0xFF], "test": [1, 0xF0F0_F0F0_F0F0_F0F0]}
+
+
+def published(*parts: str) -> RealIndex:
+    rows: list[Any] = [(label, f"{part}-{label}-{number}", "", part if part in parts else "train", f"{part}-{label}-{number}", one)
+                       for part in HASHES for label in (0, 1) for number, one in enumerate(HASHES[part])]
+    return index_of(rows)
+
+
+def test_unless_bits_are_set_images_like_published_ones_are_reported_and_stay() -> None:
+    split = splitting.split(published("train", "val", "test"), SplitGroup())
+    assert splitting.counts(split, "train") == (3, 3)
+    (warning,) = splitting.near_published(split, None)
+    assert warning.startswith("2 of 6 train images look like published validation or test images, and "
+                              "SALTWORKS_SPLIT__NEAR_DUPLICATE_BITS sets such aside (at most 0 of 64 bits differ): ")
+    assert "train-0-1 is 0 bits from val-0-0 in val" in warning
+    assert "train-0-0" not in warning   # one bit away
+
+
+def test_parts_that_a_hash_drew_are_not_told_of() -> None:
+    rows = [(number % 2, number, "", "", f"real-{number}", 0) for number in range(40)]
+    split = splitting.split(index_of(rows), SplitGroup())
+    assert splitting.near_published(split, None) == ()

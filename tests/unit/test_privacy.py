@@ -59,13 +59,26 @@ def almost(pixels_HWC: np.ndarray) -> np.ndarray:
     return pixels_HWC ^ np.uint8(1)
 
 
-def published_parts(root: Path) -> tuple[str, ...]:
+def twin(pixels_HWC: np.ndarray) -> np.ndarray:
+    """Another picture of the same perceptual hash."""
+    other = pixels_HWC.copy()
+    other[-1, -1, -1] ^= 1
+    return other
+
+
+def published_parts(root: Path, near: Callable[[np.ndarray], np.ndarray] = twin) -> tuple[str, ...]:
     """Published parts, and train images that look like judged ones: a warning."""
     for at, part in enumerate(("train", "val", "test")):
         write(root / part, class_folders(dict.fromkeys(CLASSES, 8), seed=1000 * at))
     for at, name in enumerate(CLASSES):
-        write(root / "train" / name, {f"near-{number}.png": encoded(almost(picture(2000 + 4 * at + number))) for number in range(4)})
+        write(root / "train" / name, {f"near-{number}.png": encoded(near(picture(2000 + 4 * at + number))) for number in range(4)})
     return ()
+
+
+def near_published_parts(root: Path) -> tuple[str, ...]:
+    """The same, and the user asks that such images leave train."""
+    published_parts(root, almost)
+    return ("--split.near_duplicate_bits=2",)
 
 
 def no_parts(root: Path) -> tuple[str, ...]:
@@ -73,7 +86,7 @@ def no_parts(root: Path) -> tuple[str, ...]:
     for at, name in enumerate(CLASSES):
         write(root / name, {f"{what}-{number:02d}.png": encoded(change(picture(100 * at + number))) for number in range(30)
                             for what, change in (("one", np.array), ("other", almost))})
-    return "--split.val_share=.3", "--split.test_share=.3", "--split.train_cap=10"
+    return "--split.near_duplicate_bits=2", "--split.val_share=.3", "--split.test_share=.3", "--split.train_cap=10"
 
 
 def a_table(root: Path) -> tuple[str, ...]:
@@ -88,6 +101,7 @@ def a_table(root: Path) -> tuple[str, ...]:
 
 KINDS = {   # where names come from: the kinds of reason that are counted there
     published_parts: set(),
+    near_published_parts: {"nearly identical to a judged one"},
     no_parts: {"nearly identical to a judged one", "beyond the cap"},
     a_table: {"identical to another", "of one group with a judged one", "set aside by the source"},
 }
@@ -99,10 +113,10 @@ def test_near_duplicates_groups_and_copies_are_counted_published_and_not_named(
 ) -> None:
     flags = arrange(tmp_path / "real")
     write(tmp_path / "real", {("train/cat/torn.png" if arrange is not no_parts else "cat/torn.png"): b""})
-    made = make_run(memory(), tmp_path / "real", flags=("--split.near_duplicate_bits=2", "--real.refused_share=.1", *flags))
+    made = make_run(memory(), tmp_path / "real", flags=("--real.refused_share=.1", *flags))
     warnings = splitting.near_published(made.split, made.planned.near_duplicate_bits)
     assert made.found
-    assert bool(warnings) == (arrange is not no_parts)
+    assert bool(warnings) == (arrange in (published_parts, a_table))
     whole = report.write(made.store, made.found, [*warnings, "class cat: odd"], {}, Ledger(made.store, made.keys))
     names = {*made.split.table["id"].to_pylist(), "torn.png", str(tmp_path)}
     for told in (gate.private(whole), whole):   # a report made with privacy, and one from before privacy was asked for
