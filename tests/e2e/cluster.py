@@ -3,28 +3,37 @@
 import base64
 import json
 import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterable
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from job.ground.store import Store
+from tests.e2e.witness import Witness
 
 CHART = Path(__file__).parents[2] / "helm" / "saltworks"
 PROFILES = CHART / "profiles"
-CANARY = "canary-7f3a1c"   # stands in the secret, and nowhere else
+KINDS = ("rayjobs,rayclusters,jobs,cronjobs,pods,configmaps,secrets,services,serviceaccounts,roles,rolebindings,networkpolicies,"
+         "persistentvolumeclaims")   # what a release may make, or what it makes may
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class Cluster:
     """One namespace, the image to run there, and the S3 endpoint that pods and tests both reach."""
 
     namespace: str
     image: str
     endpoint: str
+    witness: Witness = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.witness = Witness(self.namespace, self.kubectl)
 
     @property
     def named(self) -> tuple[str, str]:
@@ -46,11 +55,31 @@ class Cluster:
         """Objects of a kind, narrowed by further arguments."""
         return json.loads(self.kubectl("get", kind, "-o", "json", *arguments))["items"]
 
+    def holds(self) -> set[str]:
+        """Everything of ours that is in the namespace, and what was there before."""
+        return set(self.kubectl("get", KINDS, "-o", "name").split())
+
     def rayjob(self, name: str) -> dict[str, Any]:
         return json.loads(self.kubectl("get", "rayjob", name, "-o", "json", "--ignore-not-found") or "{}")
 
-    def pods(self, component: str, release: str = "salt") -> list[dict[str, Any]]:
-        return self.get("pods", "-l", f"app.kubernetes.io/component={component},app.kubernetes.io/instance={release}")
+    def status(self, name: str) -> dict[str, Any]:
+        """What the operator says of a RayJob; empty until it says anything."""
+        return self.rayjob(name).get("status", {})
+
+    def pods(self, component: str, release: str) -> list[str]:
+        """Names of the pods that are there now."""
+        label = f"app.kubernetes.io/component={component},app.kubernetes.io/instance={release}"
+        return [one["metadata"]["name"] for one in self.get("pods", "-l", label)]
+
+    def gpu_pods(self, release: str) -> list[str]:
+        """Names of the pods that hold a GPU now."""
+        label = f"saltworks/role=generate,app.kubernetes.io/instance={release}"
+        return [one["metadata"]["name"] for one in self.get("pods", "-l", label)]
+
+    def warm(self) -> bool:
+        """Whether every node has the image, so that no pod waits for it."""
+        return all(any(name.endswith(self.image) for image in node["status"].get("images", ()) for name in image.get("names") or ())
+                   for node in self.get("nodes"))
 
     def until(self, what: Callable[[], T], seconds: float, told: str) -> T:
         """The first true answer. Fails with the state of the namespace when there is none in time."""
@@ -63,7 +92,7 @@ class Cluster:
     def ended(self, name: str, seconds: float) -> dict[str, Any]:
         """The status of a RayJob whose last attempt is over."""
         def status() -> dict[str, Any]:
-            found = self.rayjob(name).get("status", {})
+            found = self.status(name)
             return found if found.get("jobDeploymentStatus") in ("Complete", "Failed") else {}
 
         return self.until(status, seconds, f"the end of {name}")
@@ -88,23 +117,27 @@ class Cluster:
             ("logs", "-l", "app.kubernetes.io/component=submitter", "--tail=60"),
             ("logs", "-l", "app.kubernetes.io/component=head", "-c", "ray-head", "--tail=30")))
 
-    def everything(self) -> str:
-        """Every object but the secrets themselves, every log and every event of the namespace."""
-        kinds = ("rayjobs,rayclusters,jobs,cronjobs,pods,configmaps,services,serviceaccounts,roles,rolebindings,events,"
-                 "networkpolicies,persistentvolumeclaims")
-        logs = [self.kubectl("logs", pod["metadata"]["name"], "--all-containers", "--tail=-1", check=False) for pod in self.get("pods")]
-        return "\n".join([self.kubectl("get", kinds, "-o", "yaml"), *logs])
-
-    def install(self, values: dict[str, Any], *flags: str, release: str = "salt", verb: str = "install", check: bool = True) -> str:
+    def install(self, values: dict[str, Any], *flags: str, release: str, verb: str = "install", check: bool = True) -> str:
         """helm install or upgrade with these values; what it printed."""
         file = Path("/tmp") / f"{self.namespace}-{release}-values.json"
         file.write_text(json.dumps(values))
         return self.helm(verb, release, str(CHART), "-f", str(file), *flags, check=check)
 
-    def launched(self, release: str = "salt") -> str:
-        """The name of the only RayJob of a release."""
-        (one,) = self.get("rayjobs", "-l", f"app.kubernetes.io/instance={release}")
-        return one["metadata"]["name"]
+    def uninstall(self, release: str) -> None:
+        """helm uninstall, once all that it takes away was searched for secrets."""
+        self.witness.search()
+        self.helm("uninstall", release, "--ignore-not-found")
+
+    def launched(self, release: str) -> str:
+        """The name of the only RayJob of a release that is there to stay."""
+        found = [one["metadata"] for one in self.get("rayjobs", "-l", f"app.kubernetes.io/instance={release}")]
+        (name,) = (one["name"] for one in found if "deletionTimestamp" not in one)
+        return name
+
+    def as_it_is(self, name: str) -> tuple[str, int]:
+        """What changes with a RayJob when it is replaced, or changed."""
+        meta = self.rayjob(name)["metadata"]
+        return meta["uid"], meta["generation"]
 
     def in_pod(self, claim: str, *arguments: str) -> str:
         """What a verb prints in a pod of its own that mounts a claim at /data."""
@@ -128,31 +161,32 @@ class Cluster:
             {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data}))
 
 
-@dataclass
-class Watch:
-    """When pods of some kind were there: polled twice a second until it is left."""
+@contextmanager
+def namespace(image: str, endpoint: str) -> Iterator[Cluster]:
+    """An empty one that enforces Pod Security `restricted`. At its end no secret was told, and no token was where none belongs."""
+    one = Cluster(f"salt-{uuid.uuid4().hex[:6]}", image, endpoint)
+    one.kubectl("create", "-f", "-", given=json.dumps({
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": one.namespace, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}))
+    try:
+        with one.witness:
+            yield one
+    finally:
+        one.kubectl("delete", "rayjobs", "--all", "--wait=false", check=False)
+        one.kubectl("delete", "namespace", one.namespace, "--wait=false")
 
-    cluster: Cluster
-    selector: str
-    seen: dict[str, tuple[float, float]] = field(default_factory=dict)   # pod: first and last sight
-    most: int = 0
 
-    def __enter__(self) -> "Watch":
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-        self._thread.start()
-        return self
+@cache
+def api_ports() -> list[int]:
+    """Where the API server answers: at its Service, and behind it."""
+    words = ["kubectl", "get", "endpointslices", "-n", "default", "-l", "kubernetes.io/service-name=kubernetes", "-o", "json"]
+    slices = json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)["items"]
+    return sorted({443, *(port["port"] for one in slices for port in one["ports"])})
 
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
 
-    def _look(self) -> None:
-        while not self._over.wait(0.5):
-            names = self.cluster.kubectl("get", "pods", "-l", self.selector, "-o", "name", check=False).split()
-            self.most = max(self.most, len(names))
-            for name in names:
-                self.seen[name] = self.seen.get(name, (time.time(), 0))[0], time.time()
+def peers(*ports: int) -> list[dict[str, Any]]:
+    """Anybody at these ports, as a NetworkPolicy of the chart has it."""
+    return [{"cidr": cidr, "ports": list(ports)} for cidr in ("0.0.0.0/0", "::/0")]
 
 
 def small(cpu: str, memory: str) -> dict[str, Any]:
@@ -167,6 +201,7 @@ def fake(cluster: Cluster, bucket: str, *, workers: int, scaling: str = "autosca
     """
     many = "maxReplicas" if scaling == "autoscale" else "replicas"
     repository, tag = cluster.named
+    storage = urlsplit(cluster.endpoint)
     groups = [
         {"name": "gpu", "role": "generate", "gpus": 1, "rayCpus": 1, many: workers, "resources": small("100m", "1Gi"),
          "shmSize": "512Mi", "tmpSize": "2Gi"},
@@ -175,10 +210,11 @@ def fake(cluster: Cluster, bucket: str, *, workers: int, scaling: str = "autosca
     ]
     return {
         "image": {"repository": repository, "tag": tag},
+        "networkPolicy": {"storage": peers(storage.port or (443 if storage.scheme == "https" else 80)), "apiServer": peers(*api_ports())},
         "env": {"AWS_ENDPOINT_URL": cluster.endpoint, "AWS_DEFAULT_REGION": "us-east-1"},
         "secrets": [{"env": "AWS_ACCESS_KEY_ID", "secret": "storage", "key": "id"},
                     {"env": "AWS_SECRET_ACCESS_KEY", "secret": "storage", "key": "key"},
-                    {"env": "HF_TOKEN", "secret": "storage", "key": "canary"}],
+                    {"env": "HF_TOKEN", "secret": "storage", "key": "hub"}],
         "head": {"rayCpus": 0 if workers else 2, "resources": small("200m", "2Gi"), "shmSize": "1Gi", "tmpSize": "2Gi"},
         "workerGroups": groups if workers else [],
         "scaling": scaling,

@@ -2,23 +2,28 @@
 
 ``E2E_IMAGE``: the image as pods name it. ``E2E_HOST``: an address of this machine that pods reach; an S3 server of the
 tests' own answers there. Or ``E2E_S3_ENDPOINT``, with the usual variables for its keys: an S3 store that both reach.
+``E2E_OPERATOR``: the operator's version, for the record, where it runs beside the cluster.
 """
 
 import json
 import os
 import shutil
 import subprocess
-import time
 import uuid
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 
 import pytest
 import s3fs
 
 from job.ground.store import Store
-from tests.e2e.cluster import CANARY, Cluster
+from tests.e2e.cluster import Cluster, namespace
+from tests.e2e.record import Record
+from tests.e2e.witness import SECRETS
+
+GPUS = 2   # that some tests hold at once
+PRETEND = ("kubectl patch node NODE --subresource=status --type=json -p "
+           """'[{"op":"add","path":"/status/capacity/nvidia.com~1gpu","value":"8"}]'""")
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +48,13 @@ def endpoint() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def image(endpoint: str) -> str:
+def facts(request: pytest.FixtureRequest) -> dict[str, str]:
+    """What was found out about the cluster, for the record."""
+    return request.config.pluginmanager.get_plugin("record").facts
+
+
+@pytest.fixture(scope="session")
+def image(endpoint: str, facts: dict[str, str]) -> str:
     """The image, pulled: no test waits for gigabytes. It is started as the README promises: read-only, nobody's user."""
     one = Cluster("default", os.environ["E2E_IMAGE"], endpoint)
     name = f"pull-{uuid.uuid4().hex[:6]}"
@@ -57,30 +68,33 @@ def image(endpoint: str) -> str:
         return phase if phase in ("Succeeded", "Failed") else ""
 
     assert one.until(over, 900, "the pull of the image") == "Succeeded"
+    facts["image"] = one.kubectl("get", "pod", name, "-o", "jsonpath={.status.containerStatuses[0].imageID}")
     one.kubectl("delete", "pod", name, "--wait=false")
     return one.image
 
 
+@pytest.fixture(scope="session")
+def gpus(image: str, facts: dict[str, str]) -> int:
+    """How many GPUs the nodes say that they have. None has to compute: what is drawn is drawn by CPUs."""
+    there = sum(int(node["status"]["allocatable"].get("nvidia.com/gpu", 0)) for node in Cluster("default", image, "").get("nodes"))
+    if there < GPUS:
+        pytest.skip(f"{there} nvidia.com/gpu are allocatable on the nodes, and {GPUS} are needed; pretended ones do: {PRETEND}")
+    facts["allocatable GPUs"] = str(there)
+    return there
+
+
 @pytest.fixture(scope="module")
 def cluster(endpoint: str, image: str) -> Iterator[Cluster]:
-    """A namespace of its own that enforces Pod Security `restricted`, and the secret of the storage in it."""
-    one = Cluster(f"salt-{uuid.uuid4().hex[:6]}", image, endpoint)
-    one.kubectl("create", "-f", "-", given=json.dumps({
-        "apiVersion": "v1", "kind": "Namespace",
-        "metadata": {"name": one.namespace, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}))
-    one.secret("storage", id=os.environ.get("AWS_ACCESS_KEY_ID", "key"), key=os.environ.get("AWS_SECRET_ACCESS_KEY", "secret"),
-               canary=CANARY)
-    yield one
-    one.kubectl("delete", "rayjobs", "--all", "--wait=false", check=False)
-    one.kubectl("delete", "namespace", one.namespace, "--wait=false")
+    """A namespace of the module's own, and the secret of the storage in it."""
+    with namespace(image, endpoint) as one:
+        one.secret("storage", id=SECRETS["AWS_ACCESS_KEY_ID"], key=SECRETS["AWS_SECRET_ACCESS_KEY"], hub=SECRETS["HF_TOKEN"])
+        yield one
 
 
 @pytest.fixture
 def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """A new bucket; this process reaches it as the pods do."""
-    for name, value in {"AWS_ENDPOINT_URL": endpoint, "AWS_DEFAULT_REGION": "us-east-1",
-                        "AWS_ACCESS_KEY_ID": os.environ.get("AWS_ACCESS_KEY_ID", "key"),
-                        "AWS_SECRET_ACCESS_KEY": os.environ.get("AWS_SECRET_ACCESS_KEY", "secret")}.items():
+    for name, value in {"AWS_ENDPOINT_URL": endpoint, "AWS_DEFAULT_REGION": "us-east-1", **SECRETS}.items():
         monkeypatch.setenv(name, value)
     s3fs.S3FileSystem.clear_instance_cache()
     name = f"salt-{uuid.uuid4().hex[:8]}"
@@ -108,45 +122,11 @@ def volume(cluster: Cluster) -> Iterator[Path | None]:
         "spec": {"capacity": {"storage": "10Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": str(folder)},
                  "persistentVolumeReclaimPolicy": "Retain", "claimRef": {"namespace": cluster.namespace, "name": "saltworks-data"}}}))
     yield folder
-    cluster.kubectl("delete", "pvc", "saltworks-data", "--ignore-not-found")
+    cluster.kubectl("delete", "rayjobs", "--all", "--wait=false", check=False)   # a claim goes after the pods that hold it
+    cluster.kubectl("delete", "pvc", "saltworks-data", "--ignore-not-found", "--timeout=180s", check=False)
     cluster.kubectl("delete", "pv", name, "--wait=false", check=False)
     shutil.rmtree(folder, ignore_errors=True)
 
 
-class Record:
-    """What each test on the cluster took, for a file that is committed."""
-
-    def __init__(self) -> None:
-        self.rows: list[tuple[str, str, float]] = []
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if "tests/e2e" in report.nodeid and (report.when == "call" or report.outcome != "passed"):
-            name = report.nodeid.rsplit("::", 1)[1].removeprefix("test_").replace("_", " ")
-            self.rows.append((name, report.outcome, report.duration))
-
-    def text(self) -> str:
-        """A page of Markdown."""
-        version = json.loads(subprocess.run(["kubectl", "version", "-o", "json"], capture_output=True, text=True, check=True).stdout)
-        helm = subprocess.run(["helm", "version", "--short"], capture_output=True, text=True, check=True).stdout.strip()
-        crd = subprocess.run(["kubectl", "get", "crd", "rayjobs.ray.io", "-o", "json"], capture_output=True, text=True, check=True).stdout
-        versions = {
-            "date": time.strftime("%Y-%m-%d"), "Kubernetes": version["serverVersion"]["gitVersion"], "Helm": helm,
-            "RayJob API": ", ".join(one["name"] for one in json.loads(crd)["spec"]["versions"]),
-            "Ray": metadata.version("ray"), "torch": metadata.version("torch"),
-            "machine": f"{os.cpu_count()} CPUs, no GPU that computes",
-        }
-        lines = [f"- {name}: {one}" for name, one in versions.items()]
-        head = ["# What ran on a real cluster", "", "Written by `make e2e-full`.", "", *lines]
-        rows = [f"| {name} | {outcome} | {seconds:.0f} |" for name, outcome, seconds in self.rows]
-        return "\n".join([*head, "", "| test | outcome | seconds |", "|---|---|---|", *rows, ""])
-
-
 def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("--record"):
-        config.pluginmanager.register(Record(), "record")
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    record = session.config.pluginmanager.get_plugin("record")
-    if record and record.rows:
-        Path(session.config.getoption("--record")).write_text(record.text())
+    config.pluginmanager.register(Record(config.getoption("--record"), Path(__file__).parent), "record")

@@ -2,15 +2,16 @@
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from job.ground.store import Store
-from tests.e2e.cluster import Cluster, fake
-from tests.e2e.whole import commits, starts, whole
+from tests.e2e.cluster import Cluster, fake, only
+from tests.e2e.whole import ACTORS, EACH, UNITS, commits, starts, whole
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+SLOW = {"SALTWORKS_GENERATOR__OPTIONS": {"seconds_per_image": 0.5}}
 
 
 @pytest.fixture
@@ -18,20 +19,19 @@ def release(cluster: Cluster) -> Iterator[str]:
     """A release of this test's own."""
     name = f"ends-{uuid.uuid4().hex[:4]}"
     yield name
-    cluster.helm("uninstall", name, "--ignore-not-found", check=False)
+    cluster.uninstall(name)
 
 
 def begun(cluster: Cluster, store: Store, bucket: str, release: str) -> str:
     """A run on the head alone that has committed a few units and is far from its end; the RayJob's name."""
-    slow = {"SALTWORKS_GENERATOR__OPTIONS": {"seconds_per_image": 0.5}}
-    cluster.install(fake(cluster, bucket, workers=0, **slow), release=release)
+    cluster.install(fake(cluster, bucket, workers=0, **SLOW), release=release)
     cluster.until(lambda: len(commits(store)) >= 3, 180, "the first commits")
     return cluster.launched(release)
 
 
 def killed(cluster: Cluster, component: str, release: str) -> None:
     for pod in cluster.pods(component, release):
-        cluster.kubectl("delete", "pod", pod["metadata"]["name"], "--grace-period=0", "--force")
+        cluster.kubectl("delete", "pod", pod, "--grace-period=0", "--force")
 
 
 def left(cluster: Cluster, store: Store, release: str) -> int:
@@ -44,7 +44,7 @@ def test_the_heads_death_makes_a_new_cluster_that_draws_no_committed_unit_again(
     cluster: Cluster, bucket: str, store: Store, release: str
 ) -> None:
     name = begun(cluster, store, bucket, release)
-    first = cluster.rayjob(name)["status"]
+    first = cluster.status(name)
     before = {key: store.read(key) for key in commits(store)}
     killed(cluster, "head", release)
     status = cluster.succeeded(name, 420)
@@ -54,7 +54,7 @@ def test_the_heads_death_makes_a_new_cluster_that_draws_no_committed_unit_again(
     for key in before:
         unit = key.rsplit("/", 1)[1].removesuffix(".json")
         assert len([one for one, _ in store.list("") if f"/starts/{unit}/" in one]) == 1
-    whole(store, kills=1)
+    whole(store, repeats=EACH * ACTORS, killed=ACTORS)
 
 
 @pytest.mark.long
@@ -62,7 +62,7 @@ def test_the_submitters_death_submits_nothing_twice(cluster: Cluster, bucket: st
     name = begun(cluster, store, bucket, release)
     killed(cluster, "submitter", release)
     assert cluster.succeeded(name, 420).get("failed", 0) == 0
-    whole(store, kills=0)
+    whole(store, repeats=0, killed=0)
 
 
 @pytest.mark.long
@@ -71,15 +71,15 @@ def test_a_head_that_is_sent_away_finishes_what_is_in_flight_and_begins_nothing_
 ) -> None:
     name = begun(cluster, store, bucket, release)
     (head,) = cluster.pods("head", release)
-    cluster.kubectl("delete", "pod", head["metadata"]["name"], "--wait=false")
-    cluster.until(lambda: cluster.rayjob(name)["status"].get("failed") == 1, 120, "the end of the first try")
+    cluster.kubectl("delete", "pod", head, "--wait=false")
+    cluster.until(lambda: cluster.status(name).get("failed") == 1, 120, "the end of the first try")
     assert starts(store) == len(commits(store))   # looked at before a new cluster can have begun anything
     cluster.succeeded(name, 420)
-    whole(store, kills=0)
+    whole(store, repeats=0, killed=0)
 
 
 def _suspended(cluster: Cluster, name: str) -> bool:
-    return cluster.rayjob(name)["status"].get("jobDeploymentStatus") == "Suspended"
+    return cluster.status(name).get("jobDeploymentStatus") == "Suspended"
 
 
 @pytest.mark.long
@@ -92,28 +92,36 @@ def test_a_suspended_job_goes_on_where_it_was(cluster: Cluster, bucket: str, sto
     assert len(commits(store)) == there == starts(store)   # it was drained, too
     cluster.kubectl("patch", "rayjob", name, "--type=merge", "-p", '{"spec":{"suspend":false}}')
     cluster.succeeded(name, 420)
-    whole(store, kills=1)
+    whole(store, repeats=0, killed=0)
 
 
 @pytest.mark.long
-def test_a_deleted_job_that_is_applied_again_goes_on_where_it_was(cluster: Cluster, bucket: str, store: Store, release: str) -> None:
+def test_a_deleted_job_that_is_applied_again_goes_on_where_it_was(
+    cluster: Cluster, bucket: str, store: Store, release: str, record_property: Callable[[str, object], None]
+) -> None:
     name = begun(cluster, store, bucket, release)
     text = cluster.helm("get", "manifest", release)
     cluster.kubectl("delete", "rayjob", name)
-    assert starts(store) <= left(cluster, store, release) + 4
+    there = left(cluster, store, release)
+    lost = starts(store) - there   # what the grace was too short for
+    record_property("units in flight that were lost", lost)
+    assert lost <= ACTORS
     cluster.kubectl("apply", "-f", "-", given=text)
     cluster.succeeded(name, 420)
-    whole(store, kills=1)
+    whole(store, repeats=lost, killed=ACTORS if lost else 0)
 
 
 @pytest.mark.long
-def test_two_jobs_of_one_run_at_once_give_one_version(cluster: Cluster, bucket: str, store: Store, release: str) -> None:
-    values = fake(cluster, bucket, workers=0)
+def test_two_jobs_of_one_run_at_once_both_draw_and_give_one_version(cluster: Cluster, bucket: str, store: Store, release: str) -> None:
+    values = fake(cluster, bucket, workers=0, **SLOW)
     both = (release, f"{release}-too")
     for one in both:
         cluster.install(values, release=one)
-    for one in both:
-        cluster.succeeded(cluster.launched(one), 600)
-    whole(store, kills=None)
-    cluster.helm("uninstall", both[1])
-
+    names = [cluster.launched(one) for one in both]
+    for name in names:
+        cluster.succeeded(name, 600)
+    drawn = [only(cluster.events(name, "generated"))["units"] for name in names]
+    assert min(drawn) > 0
+    assert sum(drawn) == UNITS
+    whole(store, repeats=UNITS, killed=0)   # each may have begun what the other then committed
+    cluster.uninstall(both[1])
