@@ -1,6 +1,8 @@
-"""Kills at every point of a unit's life, enumerated, in a thousand seeded schedules: nothing lost, nothing twice, all billed."""
+"""Kills at every point of a unit's lives, enumerated, in a thousand seeded schedules: nothing lost, nothing twice, all billed."""
 
+import itertools
 import json
+from typing import NamedTuple
 
 import pytest
 
@@ -8,11 +10,30 @@ from job.drawing import GIVEN_UP, Beyond
 from job.ground import layout, lineage, shards
 from job.ground.cost import BEAT_S
 from job.ground.starts import ALONE, PIECES, TRUSTED
-from tests.fault.stage import CLASSES, RECIPE, RUN, UNITS, Killed, Stage, polled
+from tests.fault.stage import CLASSES, LOSING, PLAIN, RECIPE, RUN, THIRD, UNITS, Stage, points, polled
+from tests.fault.worker import Killed, Point
 
 pytestmark = pytest.mark.fault
 SCHEDULES, PARTS = 1000, 10
 SOME = 40    # schedules for laws that look at one thing more
+SIZES = (1, 2, 3)   # actors
+TROUBLES = ((0, 0), (0.03, 0.02), (0.1, 0), (0, 0.02))   # chances that a step ends an actor, or the driver
+POINTS = points()
+
+
+class Schedule(NamedTuple):
+    """What a seed decides, each by a quotient of its own: every point, then every size of the pool, then what comes beside it."""
+
+    point: Point
+    size: int
+    kills: float
+    driver_kills: float
+
+
+def schedule(seed: int) -> Schedule:
+    seed, at = divmod(seed, len(POINTS))
+    seed, size = divmod(seed, len(SIZES))
+    return Schedule(POINTS[at], SIZES[size], *TROUBLES[seed % len(TROUBLES)])
 
 
 def outcome(stage: Stage) -> dict[str, tuple]:
@@ -24,55 +45,66 @@ def outcome(stage: Stage) -> dict[str, tuple]:
     return found
 
 
-def undisturbed() -> tuple[dict[str, tuple], list[str]]:
-    """What comes out without any trouble, and the crash points in the life of one unit."""
+def undisturbed() -> dict[str, tuple]:
+    """What comes out without any trouble."""
     stage = Stage(0, workers=1)
     stage.play()
-    return outcome(stage), stage.all[0].labels
+    return outcome(stage)
 
 
-EXPECTED, POINTS = undisturbed()
+EXPECTED = undisturbed()
 
 
 def survive(seed: int, kind: type[Stage] = Stage) -> Stage:
     """One schedule: a kill at the point whose turn it is, others by chance. Raises ``AssertionError`` where a law breaks."""
-    stage = kind(seed, workers=1 + seed % 3, crash_at=seed % len(POINTS), kills=(0, 0.03, 0.1)[seed // 3 % 3],
-                 driver_kills=(0, 0.02)[seed // 7 % 2])
+    point, size, kills, driver_kills = schedule(seed)
+    stage = kind(seed, workers=size, crash=point, kills=kills, driver_kills=driver_kills)
     with polled(stage) as look:
         stage.play(look)
     assert outcome(stage) == EXPECTED, f"seed {seed}"
+    assert stage.struck or kills or driver_kills, f"seed {seed}: {point} was never reached"
     begun = sum("before a batch" in worker.labels for worker in stage.all)   # units that were drawn, wholly or in part
     most = len(UNITS) + 2 * (stage.actor_kills + stage.size * stage.driver_ends)
     assert begun <= most, f"seed {seed}: {begun} for {stage.actor_kills} kills and {stage.driver_ends} drivers"
-    kills = sum(one.died for one in stage.all)
+    ends = sum(one.died for one in stage.all)
     missing = stage.spent() - stage.bill()
-    assert -1e-3 * len(stage.all) <= missing <= BEAT_S * kills + 1e-3 * len(stage.all), f"seed {seed}: {missing:.1f} s of {kills} kills"
+    assert -1e-3 * len(stage.all) <= missing <= BEAT_S * ends + 1e-3 * len(stage.all), f"seed {seed}: {missing:.1f} s of {ends} kills"
     stage.clear()
     return stage
 
 
 def test_the_crash_points_are_those_of_the_protocol() -> None:
-    assert POINTS == ["read", "before starts", "after starts", "before a batch", "after a batch", "before a batch", "after a batch",
-                      "before data", "after data", "before commits", "after commits", "read"]
+    own = {life: [one.label for one in POINTS if one.life == life and not one.at_a_beat] for life in (PLAIN, THIRD, LOSING)}
+    start, batch, mark = ["before starts", "after starts"], ["before a batch", "after a batch"], ["before mark", "after mark"]
+    stored = ["before data", "after data", "before commits", "after commits", "read"]
+    assert own[PLAIN] == own[LOSING] == ["read", *start, *batch, *batch, *stored]
+    assert own[THIRD] == ["read", *start * 3, "list", *(mark + batch) * PIECES, "before drawn", "after drawn", *stored]
+    beats = [one[1:] for one in POINTS if one.at_a_beat]
+    assert beats == [(step, when) for step in range(len(own[PLAIN])) for when in ("before cost", "after cost")]
     assert set(EXPECTED) == {unit.name for unit in UNITS}
     every = [lineage.sample_id(RECIPE.id, CLASSES[unit.label].key, index) for unit in UNITS for index in range(unit.lo, unit.hi)]
     assert sorted(one for _, ids, _ in EXPECTED.values() for one in ids) == sorted(every)
 
 
+def test_every_crash_point_meets_every_size_of_the_pool_without_and_with_other_trouble() -> None:
+    met = [schedule(seed) for seed in range(SCHEDULES)]
+    every = set(itertools.product(POINTS, SIZES))
+    assert {one[:2] for one in met if one[2:] == (0, 0)} == every   # there ``survive`` asks that the point was reached
+    assert {one[:2] for one in met if one[2:] != (0, 0)} == every
+
+
 @pytest.mark.parametrize("part", range(PARTS))
 def test_no_schedule_of_kills_loses_or_repeats_or_hides_anything(part: int) -> None:
-    killed, points = 0, set()
+    killed = 0
     for seed in range(part * SCHEDULES // PARTS, (part + 1) * SCHEDULES // PARTS):
         stage = survive(seed)
         killed += stage.actor_kills + stage.driver_ends
-        points.add(seed % len(POINTS))
-    assert points == set(range(len(POINTS)))
     assert killed >= SCHEDULES // PARTS
 
 
 def test_two_drivers_of_one_run_give_one_result() -> None:
     for seed in range(SOME):
-        stage = Stage(seed, workers=2, drivers=2, kills=(0, 0.05)[seed % 2], crash_at=seed % len(POINTS))
+        stage = Stage(seed, workers=2, drivers=2, kills=(0, 0.05)[seed % 2], crash=POINTS[seed * len(POINTS) // SOME])
         with polled(stage) as look:
             stage.play(look)
         assert outcome(stage) == EXPECTED, f"seed {seed}"
