@@ -95,8 +95,8 @@ class Fake:
     def _bad(self, spec: SampleSpec) -> Sample | Failure:
         """One of the things that real models hand over instead of a picture; raises where they do."""
         shape = (spec.size_px, spec.size_px, 3)
-        kind = spec.seed % 9
-        if kind == 8:
+        kind = spec.seed % 10
+        if kind == 9:
             raise RuntimeError("the sampler did not converge")
         return (
             Sample(spec, np.zeros(shape, np.uint8)),                               # black, as a safety checker blanks it
@@ -106,6 +106,7 @@ class Fake:
             Sample(spec, np.zeros((spec.size_px, spec.size_px), np.uint8)),        # no channels
             Sample(spec, stripes(0, spec.size_px // 2, 0.2, np.random.default_rng(0))),   # another size
             Sample(spec, None),   # type: ignore[arg-type]                         # nothing at all
+            Sample(spec, b"\x89PNG\r\n\x1a\n cut short"),   # type: ignore[arg-type]   a file, and none that decodes
             Failure(spec, "blanked by the safety checker"),
         )[kind]
 

@@ -13,22 +13,21 @@ import numpy as np
 import pytest
 
 from bench import scale
-from job import admit, mixing, plan, plugs, settings, sweep, trainset
-from job.fitting import fit
+from job import admit, mixing, plan, settings, trainset
 from job.generate import work_unit
 from job.generators.fake import Fake
 from job.ground import layout
 from job.ground.cost import Meter
 from job.ground.starts import Starts
 from job.ground.store import Store
-from job.records import Split, Trial
+from job.records import Split
 from job.results import TrialResult
 from job.runplan import RunPlan
-from job.tasks import TASKS
+from tests.fault import fitted
 
 pytestmark = pytest.mark.fault
 
-SMALL, LARGE, UNIT = 10_000, 50_000, 256
+SMALL, LARGE, UNIT = 10_000, 100_000, 256
 KEPT_BYTES = 800   # of the driver's memory per further image: a shard's row takes as much, so no image may stay there
 
 
@@ -39,14 +38,12 @@ def frozen(given: list[str]) -> tuple[Store, RunPlan, Split]:
 
 
 def fit_all(store: Store, planned: RunPlan, split: Split) -> list[TrialResult]:
-    """Draw the first unit of every class, then fit every trial of the run, as its workers do."""
-    import torch
-
+    """Draw the first unit of every class, then fit every trial of the run from them."""
     keys = layout.Run(planned.dataset, planned.run)
     meter, starts = Meter(store, keys, "generate", gpus=0, cpus=1), Starts(store, keys)
     painter = Fake(Fake.Options.model_validate_json(planned.generator_options))
     origin = painter.load("", "none", "cpu")
-    drawn, results = {}, []
+    drawn = {}
     for unit in plan.first_round(planned):
         if unit.lo == 0:
             done, _ = work_unit(store, painter, origin, planned.recipe, planned.classes[unit.label], unit, planned.batch_size,
@@ -54,23 +51,9 @@ def fit_all(store: Store, planned: RunPlan, split: Split) -> list[TrialResult]:
             drawn[unit.class_key] = trainset.decode_synthetic(store.url, 0, planned.schedule.size_px, unit.label, [done])
     train = split.part("train")
     kept = {words.key: np.ones(quota, bool) for words, quota in zip(planned.classes, planned.quotas, strict=True)}
-    plug = plugs.find(TASKS, planned.task, "task")
-    task = plug(plugs.options(plug, planned.task_options, "task"), classes=len(planned.classes), size_px=planned.schedule.size_px)
-    real = {part: trainset.decode_real(planned, split.part(part)) for part in ("train", "val", "test")}
-    for alpha in planned.alphas:
-        mix = mixing.mix(alpha, planned.alphas, train["id"].to_pylist(), train["label"].to_pylist(), planned.classes, kept,
-                         planned.allocation)
-        images, targets = trainset.training_set(mix, train["id"].to_pylist(), real["train"], drawn)
-        for part, seeds in (("val", planned.sweep_seeds), ("test", planned.confirm_seeds)):
-            tensors = {name: torch.from_numpy(array) for name, array in zip(
-                ("images_NHWC", "targets_N", "judged_MHWC", "judged_targets_M"), (images, targets, *real[part]), strict=True)}
-            trial: Trial = sweep.trial_of(planned, split, mix, seeds, part)
-            fitted = [fit(task, planned.schedule, seed, "cpu", **tensors) for seed in seeds]
-            results.append(TrialResult(
-                trial.id, mix.alpha, mix.realised_alpha, mix.n_real, mix.n_synthetic, planned.schedule.samples_seen, seeds, part,
-                np.stack([one.correct_N for one in fitted]), tuple(one.first_loss for one in fitted),
-                tuple(one.loss for one in fitted), tuple(one.late_gain for one in fitted), 1.0, 0.0, "beforehand"))
-    return results
+    mixes = {alpha: mixing.mix(alpha, planned.alphas, train["id"].to_pylist(), train["label"].to_pylist(), planned.classes, kept,
+                               planned.allocation) for alpha in planned.alphas}
+    return fitted.fit_all(planned, split, mixes, drawn)
 
 
 @pytest.mark.timeout(900)
@@ -81,8 +64,7 @@ def test_the_drivers_memory_does_not_follow_the_number_of_images_and_an_image_co
         given = scale.flags(root, samples, UNIT, 2)
         store, planned, split = frozen(given)
         results = results or fit_all(store, planned, split)
-        for one in results:
-            sweep._commit(store, planned, one)
+        fitted.commit(store, planned, results)
         found[samples] = scale.measure(given, root, {**os.environ})
         shutil.rmtree(root)
     small, large = found[SMALL], found[LARGE]
