@@ -72,7 +72,7 @@ def _draft(
         *(shard.file for one in held for shard in one.shards), *(one.decisions for one in held),
         _mix_file(store, keys, mixed.mix_bytes(planned, split, mix, held, policy.privacy)),
         _report_file(store, keys, report.model_dump_json(indent=1).encode()),
-        *([] if policy.privacy else [_split_file(store, keys)]),
+        *([] if policy.privacy else [_split_file(store, keys, planned)]),
     ]
     files.sort(key=lambda one: one.key)
     return Version(
@@ -115,8 +115,8 @@ def _mix_file(store: Store, keys: layout.Run, data: bytes) -> File:
     return _parquet(keys.mix(digest), "mix", data)
 
 
-def _split_file(store: Store, keys: layout.Run) -> File:
-    return _parquet(keys.split(), "split", store.read(keys.split()))
+def _split_file(store: Store, keys: layout.Run, planned: RunPlan) -> File:
+    return _parquet(keys.split(), "split", store.read(keys.split(), planned.split_sha256, "restore it"))
 
 
 def _parquet(key: str, kind: str, data: bytes) -> File:
