@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from job import admit, mixing, plan
 from job.errors import BudgetError
 from job.generate import read_commit
-from job.ground import cost, layout
+from job.ground import bill, cost, layout
 from job.ground.store import Store
 from job.records import Unit
 from job.runplan import Price, RunPlan
@@ -76,6 +76,7 @@ def text(store: Store, planned: RunPlan, *, drawer: Held = (1, 0), trainer: Held
         f"             {fitting.time}",
         f"price        {_price(planned)}",
         *(f"             {one.cost(planned.price)}" for one in (drawing, fitting) if planned.price.known),
+        *(f"warning      {text}" for text in (bill.unnamed(planned.price),) if text),
     ]
     return "\n".join(lines)
 
@@ -139,7 +140,7 @@ class Work:
     def price(self, price: Price) -> float | None:
         """What it will cost, or None where rate or price are not known."""
         cpus, gpus = self.held
-        return None if self.rate is None else cost.line("plan", self.verb, self.count * self.rate, gpus=gpus, cpus=cpus, price=price).cost
+        return None if self.rate is None else bill.line("plan", self.verb, self.count * self.rate, gpus=gpus, cpus=cpus, price=price).cost
 
 
 def _draw_rate(store: Store, planned: RunPlan, done: Sequence[Unit]) -> float | None:

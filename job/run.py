@@ -3,16 +3,17 @@
 settings ─► real ─► PLAN ─► generate ─► measure ─► FILTER ─► MIX ─► sweep ─► CHOOSE ─► confirm ─► report
 """
 
+import gc
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict
 
 from job import admit, decisions, filtering, generate, lives, measure, mixing, plan, preview, report, splitting, sweep, trainset
 from job.cluster import cluster, listening
-from job.errors import BudgetError, DataError, JobError
-from job.ground import cost, layout, lineage
+from job.errors import BudgetError, DataError
+from job.ground import bill, cost, layout, lineage
 from job.ground.events import Events
 from job.ground.stop import Stop
 from job.ground.store import Store
@@ -36,12 +37,12 @@ class River:
 
     def __init__(
         self, store: Store, planned: RunPlan, split: Split, events: Events, pools: Mapping[str, Pool], *,
-        budget: float | None = None, privacy: bool = False,
+        budget: float | None = None, privacy: bool = False, ledger: cost.Ledger | None = None,
     ) -> None:
         self.store, self.plan, self.split, self.events, self.pools = store, planned, split, events, pools
         self.budget, self.privacy = budget, privacy
         self.keys = layout.Run(planned.dataset, planned.run)
-        self.ledger = cost.Ledger(store, self.keys)
+        self.ledger = ledger or cost.Ledger(store, self.keys)
         self.stop = Stop(store, self.keys)
         self.watch = Watch(planned.dataset, planned.price.currency, budget)
         self.pixels: dict[str, trainset.Pixels] = {}
@@ -54,6 +55,8 @@ class River:
         results = self.sweep([mixes[alpha] for alpha in self.plan.alphas], self.plan.sweep_seeds, "val", "sweep")
         choice, looks = self.choose(results)
         candidate, baseline = self.sweep([mixes[choice.candidate], mixes[0.0]], self.plan.confirm_seeds, "test", "confirm")
+        self.pixels.clear()
+        gc.collect()   # trainers are cycles, and what they hold in the object store keeps its node from being given back
         verdict = mixing.verdict(candidate, baseline)
         return self.report(Found(
             self.plan, self.split, tallies, self.committed, rounds, results, choice, looks, candidate, baseline, verdict,
@@ -149,7 +152,7 @@ class River:
                 mixing.convergence(found.results[0], self.plan.schedule.steps),
                 mixing.few_seeds(len(self.plan.confirm_seeds)),
                 *splitting.near_published(self.split, self.plan.near_duplicate_bits),
-                *flags.values(),
+                bill.unnamed(self.plan.price), *flags.values(),
             ) if text]
             made = report.write(self.store, found, warnings, flags, self.ledger, gate.private if self.privacy else None)
             floor.advance()
@@ -167,26 +170,12 @@ class River:
 
     @contextmanager
     def room(self, name: str, total: int, unit: str) -> Iterator[Floor]:
-        """A room at work: progress, and what it spent goes to the ledger even if it breaks."""
+        """A room at work: progress, and what it spent goes to the ledger even if it breaks. Deciding again spends nothing."""
         pool = self.pools["sweep" if name in ("sweep", "confirm") else "generate"]
-        start = time.perf_counter()
-        try:
-            with self.events.room(name, total, unit) as advance:
-                left = self.left(pool) if name != "report" else None   # which costs nothing
-                advance = self.watch.room(name, total, unit, advance)
-                yield Floor(self.store, self.keys, pool, advance, self.stop, self.ledger, self.plan.price, left, self.events.event,
-                            self.watch)
-        except BaseException:
-            with suppress(JobError):   # the first error is the one to tell
-                self.book(name, pool, time.perf_counter() - start)
-            raise
-        self.book(name, pool, time.perf_counter() - start)
-
-    def book(self, name: str, pool: Pool, seconds: float) -> None:
-        """What the room's workers and its driver have spent. Deciding again spends nothing."""
-        if pool.workers:
-            self.ledger.close()
-            self.ledger.add([cost.wall(name, seconds)])
+        with self.ledger.room(name) if pool.workers else nullcontext(), self.events.room(name, total, unit) as advance:
+            left = self.left(pool) if name != "report" else None   # which costs nothing
+            advance = self.watch.room(name, total, unit, advance)
+            yield Floor(self.store, self.keys, pool, advance, self.stop, self.ledger, self.plan.price, left, self.events.event, self.watch)
 
     def left(self, pool: Pool) -> float | None:
         """What may still be spent, all submissions of the run counted. Raises ``BudgetError`` if that is nothing."""
@@ -217,7 +206,7 @@ def _run(store: Store, settings: Settings, events: Events) -> tuple[Report, str]
         with events.room("plan", 1, "plan") as advance:
             planned, split = admit.freeze(store, settings, chosen, *admit.draft(store, settings, chosen))
             advance()
-    waits = {"plan": time.perf_counter() - start}
+    planning_s = time.perf_counter() - start
     keys = layout.Run(planned.dataset, planned.run)
     where = f"{store.shown}/{keys.report('')}"
     if store.get(keys.done()):
@@ -225,11 +214,12 @@ def _run(store: Store, settings: Settings, events: Events) -> tuple[Report, str]
         made = report.read(store, planned) or _again(store, planned, split, settings, events)
     else:
         preview.affordable(store, settings, planned)
-        start = time.perf_counter()
-        with cluster(settings) as pools:
-            waits["ray"] = time.perf_counter() - start
-            river = River(store, planned, split, events, pools, budget=settings.budget_usd, privacy=settings.privacy)
-            river.ledger.add([cost.wall(room, seconds) for room, seconds in waits.items()])
+        ledger = cost.Ledger(store, keys)
+        ledger.add([cost.wall("plan", planning_s)])
+        with ExitStack() as joined:
+            with ledger.room("ray"):
+                pools = joined.enter_context(cluster(settings))
+            river = River(store, planned, split, events, pools, budget=settings.budget_usd, privacy=settings.privacy, ledger=ledger)
             with listening(river.stop, settings.stop_grace_s, events), river.watch.on():
                 made = river.walk()
     if settings.publish.when_done:

@@ -66,9 +66,8 @@ def _train(config: dict[str, Any]) -> None:
     store = Store(config["url"], config["retry_s"])
     pool: Pool = config["pool"]
     run, room = layout.Run(plan.dataset, plan.run), config["room"]
-    meter = Meter(store, run, room, gpus=pool.gpus, cpus=pool.cpus, process=config["process"]).start()
+    meter = Meter(store, run, room, gpus=pool.gpus, cpus=pool.cpus, part_of=config["held"]).start()
     try:
-        meter.beat()   # so that a repeated attempt sees that this one was there
         with meter.spending("load"):
             check_device(pool, "SALTWORKS_SWEEP__GPUS_PER_TRIAL=0")
             torch.set_num_threads(plan.schedule.threads)
@@ -164,22 +163,20 @@ def sweep(
 
 def _fit_all(plan: RunPlan, split: Split, trials: Sequence[Trial], shared: Pixels, floor: Floor, room: str) -> None:
     """Every trial, some side by side. What is not begun when one fails, or when it is time to stop, is not begun at all."""
-    broken, held, pool = threading.Event(), (floor.pool.gpus, floor.pool.cpus), floor.pool
+    broken, pool = threading.Event(), floor.pool
 
     def one(trial: Trial, scratch: str) -> None:
         if broken.is_set() or floor.stop.requested:
             return
-        start, process = time.perf_counter(), uuid.uuid4().hex[:12]
+        start, held = time.perf_counter(), uuid.uuid4().hex[:12]
         try:
-            _fit(plan, split, trial, shared, floor, room, process, scratch)
+            with floor.ledger.trial(room, held, gpus=pool.gpus, cpus=pool.cpus):
+                _fit(plan, split, trial, shared, floor, room, held, scratch)
         except BaseException:
             broken.set()
             raise
-        result = read_result(floor.store, plan, trial.id)
         took = time.perf_counter() - start
-        if result and result.process == process:   # else its process was replaced, and told what it spent itself
-            floor.ledger.add([(room, "start", max(0.0, took - result.seconds - result.load_s), *held)])
-        floor.heard(process, [[room, "trial", took, *held]], booked=False)   # for the budget alone
+        floor.heard(held, [[room, "trial", took, pool.gpus, pool.cpus]], booked=False)   # for the budget alone
         floor.advance(len(trial.seeds))
 
     drivers = ThreadPoolExecutor(pool.workers)
@@ -224,7 +221,7 @@ def lean_trainer() -> Any:
 
 
 def _fit(
-    plan: RunPlan, split: Split, trial: Trial, shared: Pixels, floor: Floor, room: str, process: str, scratch: str
+    plan: RunPlan, split: Split, trial: Trial, shared: Pixels, floor: Floor, room: str, held: str, scratch: str
 ) -> None:
     import ray.train
     from ray.train.torch import TorchConfig
@@ -238,7 +235,7 @@ def _fit(
         train_trial,
         train_loop_config={
             "plan": plan, "trial": trial, "url": store.url, "retry_s": store.retry_s, "pool": pool,
-            "error_key": error_key, "room": room, "process": process,
+            "error_key": error_key, "room": room, "held": held,
             "train": shared.part("train"), "train_ids": split.part("train")["id"].to_pylist(),
             "judged": shared.part(trial.judged_on), "synthetic": taken,
         },

@@ -1,7 +1,9 @@
-"""The ledger: seconds by process, room and kind, and what they cost. No price is ever invented.
+"""The ledger: seconds by process, room and kind.
 
-Every process tells what it has spent so far in create-only heartbeats, one each ``BEAT_S`` seconds, so that killed and
-losing work is billed too, to within one heartbeat per kill. A heartbeat is cumulative: the last of a process is its bill.
+Every process, the driver too, tells what it has spent so far in create-only heartbeats, one each ``BEAT_S`` seconds and
+one when it ends, so that killed and losing work is billed too, to within one heartbeat per process that was killed. A
+heartbeat is cumulative: the last of a process is its bill. A trial is held by its driver, which tells for how long; its
+processes tell where that went, and what none of them told is the trial's ``start``.
 """
 
 import atexit
@@ -9,12 +11,13 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from job.errors import JobError
+from job.ground.bill import line
 from job.ground.layout import Run
 from job.ground.store import Store
 from job.results import CostLine
@@ -23,13 +26,7 @@ from job.runplan import Price
 BEAT_S = 30.0
 READERS = 16
 Spent = dict[str, float]   # seconds by kind
-
-
-def line(room: str, kind: str, seconds: float, *, gpus: float, cpus: float, price: Price) -> CostLine:
-    """Seconds held by one worker, and their cost: GPU price where it holds GPUs, else CPU price, else unknown."""
-    rate = price.per_gpu_hour if gpus else price.per_cpu_hour
-    cost = None if rate is None else seconds / 3600 * rate * (gpus or cpus)
-    return CostLine(room, kind, round(seconds, 3), bool(gpus), cost)
+Key = tuple[str, str, float, float, str]   # of a line: room, kind, GPUs and CPUs held, and the trial that was held (or nothing)
 
 
 def wall(room: str, seconds: float) -> tuple[str, str, float, float, float]:
@@ -41,15 +38,16 @@ class Meter:
     """Where the seconds of one process go. One kind at a time: what is not claimed is idle.
 
     ``clock`` counts seconds and never goes back. ``beat`` may be called by anyone at any time; ``start`` calls it every
-    ``BEAT_S`` seconds from a thread of its own. Storage trouble never stops the work that is metered: the next
-    heartbeat says it all again.
+    ``every_s`` seconds from a thread of its own, and when the process ends. Storage trouble never stops the work that is
+    metered: the next heartbeat says it all again. ``part_of``: the trial whose driver tells for how long it was held.
     """
 
     def __init__(
         self, store: Store, run: Run, room: str, *, gpus: float, cpus: float, clock: Callable[[], float] = time.monotonic,
-        process: str = "",
+        part_of: str = "", every_s: float = BEAT_S,
     ) -> None:
-        self.process = process or uuid.uuid4().hex[:12]
+        self.process = f"{part_of}/{uuid.uuid4().hex[:12]}".lstrip("/")
+        self._every_s = every_s
         self._store, self._run, self._room, self._held, self._clock = store, run, room, (gpus, cpus), clock
         self._seconds: Spent = {}
         self._told: Spent = {}
@@ -85,25 +83,13 @@ class Meter:
 
     def beat(self) -> None:
         """Tell what is spent up to now."""
-        with self._writing:   # not the lock of the seconds: storage may make us wait for minutes, and the work goes on
-            data = json.dumps(self.rows()).encode()
-            try:
-                while not self._store.create(self._run.cost(self.process, self._sequence), data):
-                    self.process, self._sequence = uuid.uuid4().hex[:12], 0   # a process before this one had the name
-            except JobError:
-                return
-            self._sequence += 1
+        with self._writing, suppress(JobError):   # not the lock of the seconds: storage may make us wait, and the work goes on
+            self._sequence = _tell(self._store, self._run, self.process, self._sequence, self.rows())
 
     def start(self) -> "Meter":
         """Beat until the process ends, and once more then, unless it is killed."""
         atexit.register(self.beat)
-
-        def loop() -> None:
-            while True:
-                time.sleep(BEAT_S)
-                self.beat()
-
-        threading.Thread(target=loop, daemon=True, name="saltworks-meter").start()
+        _beating(self.beat, self._every_s, threading.Event())
         return self
 
     def _switch(self, kind: str) -> str:
@@ -116,26 +102,83 @@ class Meter:
 
 
 class Ledger:
-    """The driver's book: its own lines, the last word of its workers, and the sum over all processes of the run."""
+    """The driver's book: its own lines, the last word of its workers, and the sum over all processes of the run.
 
-    def __init__(self, store: Store, run: Run) -> None:
-        self._store, self._run = store, run
+    ``room`` and ``trial`` are running clocks; while a room is open, what they say is told every ``every_s`` seconds.
+    """
+
+    def __init__(self, store: Store, run: Run, *, clock: Callable[[], float] = time.monotonic, every_s: float = BEAT_S) -> None:
+        self._store, self._run, self._clock, self._every_s = store, run, clock, every_s
         self._process, self._sequence = uuid.uuid4().hex[:12], 0
-        self._lines: dict[tuple[str, str, float, float], float] = {}
+        self._lines: dict[Key, float] = {}
+        self._open: dict[Key, float] = {}   # lines that still run: when they began
         self._workers: dict[str, list[list[Any]]] = {}
         self._unbooked: set[str] = set()
-        self._lock = threading.Lock()   # trials report side by side
+        self._lock, self._writing = threading.Lock(), threading.Lock()   # trials report side by side
 
     def add(self, lines: Iterable[tuple[str, str, float, float, float]]) -> None:
         """Record what the driver has seen: (room, kind, seconds, GPUs, CPUs)."""
         with self._lock:
             for room, kind, seconds, gpus, cpus in lines:
-                key = room, kind, gpus, cpus
-                self._lines[key] = self._lines.get(key, 0.0) + seconds
-            if self._lines:
-                rows = [[room, kind, round(seconds, 4), gpus, cpus] for (room, kind, gpus, cpus), seconds in sorted(self._lines.items())]
-                self._store.create(self._run.cost(self._process, self._sequence), json.dumps(rows).encode())
-                self._sequence += 1
+                self._book((room, kind, gpus, cpus, ""), seconds)
+        self.tell()
+
+    @contextmanager
+    def room(self, name: str) -> Iterator[None]:
+        """A room at work: its wall clock, and at its end the last word of its workers."""
+        over = threading.Event()
+        try:
+            with self._running((name, "wall", 0.0, 0.0, "")):
+                _beating(self.beat, self._every_s, over)
+                yield
+        except BaseException:
+            with suppress(JobError):   # the first error is the one to tell
+                self.close()
+            raise
+        else:
+            self.close()
+        finally:
+            over.set()
+
+    @contextmanager
+    def trial(self, room: str, name: str, *, gpus: float, cpus: float) -> Iterator[None]:
+        """A trial at work, and what it holds. Its processes are ``part_of`` its name."""
+        try:
+            with self._running((room, "start", gpus, cpus, name)):
+                yield
+        finally:
+            self.beat()
+
+    def beat(self) -> None:
+        """Tell what is known up to now. Storage trouble stops nothing: the next heartbeat says it all again."""
+        with suppress(JobError):
+            self.tell()
+
+    def tell(self) -> None:
+        """As ``beat``, but raises ``JobError`` where it cannot."""
+        with self._writing:
+            with self._lock:
+                now, lines = self._clock(), dict(self._lines)
+                for key, since in self._open.items():
+                    lines[key] = lines.get(key, 0.0) + now - since
+            if lines:
+                rows = [[room, kind, round(seconds, 4), gpus, cpus, *([of] if of else [])]
+                        for (room, kind, gpus, cpus, of), seconds in sorted(lines.items())]
+                self._sequence = _tell(self._store, self._run, self._process, self._sequence, rows)
+
+    @contextmanager
+    def _running(self, key: Key) -> Iterator[None]:
+        """A line whose seconds run until it is left."""
+        with self._lock:
+            self._open[key] = self._clock()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._book(key, self._clock() - self._open.pop(key))
+
+    def _book(self, key: Key, seconds: float) -> None:
+        self._lines[key] = self._lines.get(key, 0.0) + seconds
 
     def hear(self, process: str, rows: list[list[Any]], booked: bool = True) -> None:
         """What a worker says it has spent so far; it comes with every unit. ``booked``: ``close`` writes it down."""
@@ -144,11 +187,12 @@ class Ledger:
             self._unbooked |= set() if booked else {process}
 
     def close(self) -> None:
-        """Write the last word of every worker down, for it may have been ended between two heartbeats."""
+        """Write everything down, and the last word of every worker, for it may have been ended between two heartbeats."""
         for process, rows in self._workers.items():
             if process not in self._unbooked:
                 self._store.create(self._run.cost(f"{process}-heard", 0), json.dumps(rows).encode())
         self._workers = {}
+        self.tell()
 
     def heard(self, price: Price) -> float:
         """What the workers of this driver have cost since ``close`` was last called, as far as heard; 0 without a price."""
@@ -163,8 +207,11 @@ class Ledger:
     def total(self, price: Price) -> tuple[CostLine, ...]:
         """All lines of this run so far, summed by room and kind, killed and repeated work included."""
         sums: dict[tuple[str, str, bool], list[tuple[float, float | None]]] = {}
-        for rows in _last_words(self._store, self._run).values():
-            for (room, kind, gpus, cpus), seconds in rows.items():
+        words = _last_words(self._store, self._run)
+        for rows in words.values():
+            for (room, kind, gpus, cpus, of), seconds in rows.items():
+                if of:   # a trial that was held: its own processes tell where most of it went
+                    seconds = max(0.0, seconds - sum(sum(one.values()) for name, one in words.items() if name.startswith(f"{of}/")))
                 one = line(room, kind, seconds, gpus=gpus, cpus=cpus, price=price)
                 sums.setdefault((room, kind, one.gpu), []).append((seconds, one.cost if kind != "wall" else None))
         return tuple(
@@ -174,43 +221,34 @@ class Ledger:
         )
 
 
-def _last_words(store: Store, run: Run) -> dict[str, dict[tuple[str, str, float, float], float]]:
+def _beating(beat: Callable[[], None], every_s: float, over: threading.Event) -> None:
+    """Call ``beat`` every so many seconds from a thread, until it is over."""
+    def loop() -> None:
+        while not over.wait(every_s):
+            beat()
+
+    threading.Thread(target=loop, daemon=True, name="saltworks-heartbeat").start()
+
+
+def _tell(store: Store, run: Run, process: str, sequence: int, rows: list[list[Any]]) -> int:
+    """A heartbeat of this number, or of the next that is free: the answer to an earlier one may have got lost."""
+    data = json.dumps(rows).encode()
+    while not store.create(run.cost(process, sequence), data):
+        sequence += 1
+    return sequence + 1
+
+
+def _last_words(store: Store, run: Run) -> dict[str, dict[Key, float]]:
     """By process, the most that any of its last heartbeats says of each line."""
     last: dict[str, str] = {}
     for key, _ in store.list(run.costs()):   # sorted, so the last of a process comes last
         last[key.rpartition("/")[0]] = key
     with ThreadPoolExecutor(READERS) as readers:
         read = list(readers.map(lambda key: json.loads(store.read(key)), last.values()))
-    words: dict[str, dict[tuple[str, str, float, float], float]] = {}
+    words: dict[str, dict[Key, float]] = {}
     for folder, rows in zip(last, read, strict=True):
-        mine = words.setdefault(folder.rpartition("/")[2].removesuffix("-heard"), {})
-        for room, kind, seconds, gpus, cpus in rows:
-            mine[room, kind, gpus, cpus] = max(mine.get((room, kind, gpus, cpus), 0.0), seconds)
+        mine = words.setdefault(folder.removeprefix(run.costs()).removesuffix("-heard"), {})
+        for room, kind, seconds, gpus, cpus, *of in rows:
+            key = room, kind, gpus, cpus, of[0] if of else ""
+            mine[key] = max(mine.get(key, 0.0), seconds)
     return words
-
-
-def with_repeated(lines: Iterable[CostLine], committed: Mapping[str, float]) -> tuple[CostLine, ...]:
-    """Lines with what led to no commit of this run shown as ``repeated``.
-
-    ``committed``: by room, the worker seconds that this run's own commits account for. What a room's working kinds
-    (draw, encode; train) took beyond it was drawn twice, lost to another writer, or killed; its cost moves along.
-    """
-    out: list[CostLine] = []
-    working = {"generate": ("draw", "encode"), "sweep": ("train",), "confirm": ("train",)}
-    lines = tuple(lines)
-    for room, kinds in working.items():
-        mine = [one for one in lines if one.room == room and one.kind in kinds]
-        total = sum(one.seconds for one in mine)
-        share = max(0.0, 1 - committed.get(room, 0.0) / total) if total else 0.0
-        if share * total < 0.05:   # the roundings of many small numbers
-            share = 0.0
-        for gpu in {one.gpu for one in mine}:
-            part = [one for one in mine if one.gpu is gpu]
-            costs = [one.cost for one in part]
-            if share:
-                out.append(CostLine(room, "repeated", round(sum(one.seconds for one in part) * share, 3), gpu,
-                                    None if None in costs else sum(cost for cost in costs if cost is not None) * share))
-        out += [CostLine(room, one.kind, round(one.seconds * (1 - share), 3), one.gpu,
-                         None if one.cost is None else one.cost * (1 - share)) for one in mine]
-    out += [one for one in lines if one.kind not in working.get(one.room, ())]
-    return tuple(sorted(out, key=lambda one: (one.room, one.kind, one.gpu)))

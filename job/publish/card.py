@@ -76,9 +76,10 @@ def _cost(version: Version) -> str:
     cost = version.cost
     if cost.total is None:
         return "not stated: no price was given"
-    each = f", {cost.per_kept_image:.3g} per kept image" if cost.per_kept_image is not None else ""
-    beside = ", ".join(part for part in (cost.price_source, cost.price_date) if part)
-    return f"{cost.total:.2f} {cost.currency}{each}" + (f" (prices: {beside})" if beside else "")
+    one = ("published image", cost.per_published_image), ("kept image, to draw and to measure", cost.per_kept_image)
+    each = "".join(f"; {value:.3g} per {what}" for what, value in one if value is not None)
+    beside = f"{cost.price_source or 'no source given'}, {cost.price_date or 'no date given'}"
+    return f"{cost.total:.2f} {cost.currency}{each} (prices: {beside})"
 
 
 def _text(value: str) -> str:

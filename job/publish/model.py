@@ -92,7 +92,8 @@ class Cost(Part):
     price_source: str
     price_date: str
     total: float | None = Field(description="null without a price")
-    per_kept_image: float | None
+    per_published_image: float | None = Field(description="the whole run, over the images that the version holds")
+    per_kept_image: float | None = Field(description="drawing and measuring, over the images that were kept")
 
 
 class Version(Part):

@@ -13,7 +13,7 @@ ROOMS = {"val": "sweep", "test": "confirm"}   # part that judges a trial: room t
 
 
 def committed(store: Store, keys: layout.Run, held: Sequence[Held]) -> dict[str, float]:
-    """Seconds by room, as ``ground.cost.with_repeated`` takes them: of the units that this run drew, and of its trials."""
+    """Seconds by room, as ``ground.bill.with_repeated`` takes them: of the units that this run drew, and of its trials."""
     with ThreadPoolExecutor(READERS) as readers:
         records = [key for key, _ in store.list(keys.trials()) if key.endswith(".json")]
         trials = readers.map(lambda key: json.loads(store.read(key)), records)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from job.errors import QualityError
 from job.ground import layout, lineage
-from job.ground.cost import with_repeated
+from job.ground.bill import DRAWING, per, with_repeated
 from job.ground.store import Store
 from job.publish import code, gate, gather, mixed, paid, pointer, records
 from job.publish.model import (
@@ -158,9 +158,8 @@ def _lineage(planned: RunPlan, held: Sequence[gather.Held], descent: gate.Descen
 
 def _cost(planned: RunPlan, spent: Sequence[CostLine], kept: int) -> Cost:
     lines = [Line(room=one.room, kind=one.kind, seconds=one.seconds, gpu=one.gpu, cost=one.cost) for one in spent]
-    costs = [one.cost for one in lines if one.cost is not None]
-    total, price = sum(costs) if costs else None, planned.price
-    return Cost(lines=lines, currency=price.currency, price_source=price.source, price_date=price.date, total=total,
-                per_kept_image=total / kept if total is not None and kept else None)
+    price = planned.price
+    return Cost(lines=lines, currency=price.currency, price_source=price.source, price_date=price.date, total=per(1, lines),
+                per_published_image=per(kept, lines), per_kept_image=per(kept, lines, *DRAWING))
 
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pydantic import ValidationError
 
 from job.ground import layout
-from job.ground.cost import Ledger, with_repeated
+from job.ground.bill import with_repeated
+from job.ground.cost import Ledger
 from job.ground.store import Store
 from job.records import Refusal
 from job.report.assemble import Found, assemble

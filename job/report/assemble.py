@@ -16,6 +16,7 @@ from job import mixing, plugs, statistics
 from job.errors import redact, redact_all, redact_json
 from job.generate import Committed
 from job.ground import layout
+from job.ground.bill import DRAWING, per
 from job.records import Refusal, Split, Tally
 from job.report.model import Arm, ClassRow, Confirmed, CostOf, Counts, Gain, Prices, Report, Spent
 from job.report.words import verdict_paragraph
@@ -171,12 +172,10 @@ def _classes(found: Found, flags: Mapping[str, str]) -> list[ClassRow]:
 
 
 def _cost_of(rooms: Sequence[Spent], kept: int, trials: int, verdict: Verdict) -> CostOf:
-    def of(count: float, *names: str) -> float | None:
-        costs = [one.cost for one in rooms if one.cost is not None and (not names or one.room in names)]
-        return sum(costs) / count if costs and count > 0 else None
-
-    return CostOf(kept_image=of(kept, "generate", "measure"), published_image=of(kept), trial=of(trials, "sweep", "confirm"),
-                  point_gained=of(100 * verdict.gain.mean) if verdict.word == statistics.HELPED else None)
+    return CostOf(
+        kept_image=per(kept, rooms, *DRAWING), published_image=per(kept, rooms), trial=per(trials, rooms, "sweep", "confirm"),
+        point_gained=per(100 * verdict.gain.mean, rooms) if verdict.word == statistics.HELPED else None,
+    )
 
 
 def _reused(found: Found) -> dict[str, int]:

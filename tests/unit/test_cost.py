@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from job.errors import TemporaryError
 from job.ground import layout
-from job.ground.cost import BEAT_S, Ledger, Meter, line, wall, with_repeated
+from job.ground.bill import line, with_repeated
+from job.ground.cost import BEAT_S, Ledger, Meter, wall
 from job.ground.store import Store
 from job.results import CostLine
 from job.runplan import Price
@@ -94,14 +95,24 @@ def test_heartbeats_are_cumulative_and_what_is_heard_beside_them_counts_once() -
     assert (one.room, one.kind, one.seconds, one.gpu, one.cost) == ("generate", "idle", 35, True, 70)
 
 
-def test_a_process_whose_name_is_taken_takes_another_and_loses_nothing() -> None:
-    store, clock = fresh(), Clock()
-    meters = [Meter(store, RUN, "sweep", gpus=1, cpus=1, clock=clock, process="p") for _ in range(2)]
-    for meter in meters:
-        clock.now += 10
-        meter.beat()
-    assert meters[0].process != meters[1].process
-    assert sum(one.seconds for one in Ledger(store, RUN).total(PRICE)) == 30   # 10 of the first, 20 of the second
+def test_a_heartbeat_whose_answer_got_lost_is_not_billed_beside_the_next() -> None:
+    class Silent(Store):
+        answers = False
+
+        def create(self, key: str, data: bytes) -> bool:
+            won = super().create(key, data)
+            if not self.answers:
+                raise TemporaryError("no answer")
+            return won
+
+    store, clock = Silent(f"memory://{uuid.uuid4().hex}", retry_s=0), Clock()
+    meter, ledger = Meter(store, RUN, "generate", gpus=1, cpus=1, clock=clock), Ledger(store, RUN, clock=clock)
+    with ledger.trial("sweep", "held", gpus=1, cpus=1):
+        for store.answers in (False, True):
+            clock.now += 30
+            meter.beat()
+            ledger.beat()
+        assert {one.room: one.seconds for one in ledger.total(PRICE)} == {"generate": 60, "sweep": 60}
 
 
 def test_storage_trouble_never_stops_what_is_metered_and_the_next_heartbeat_says_it_all() -> None:

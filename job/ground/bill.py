@@ -1,0 +1,65 @@
+"""The bill: what seconds cost at the prices that were given, of what, and for one of what. No price is ever invented."""
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from job.results import CostLine
+from job.runplan import Price
+
+DRAWING = "generate", "measure"   # what an image costs until it is kept
+
+
+def line(room: str, kind: str, seconds: float, *, gpus: float, cpus: float, price: Price) -> CostLine:
+    """Seconds held by one worker, and their cost: GPU price where it holds GPUs, else CPU price, else unknown."""
+    rate = price.per_gpu_hour if gpus else price.per_cpu_hour
+    cost = None if rate is None else seconds / 3600 * rate * (gpus or cpus)
+    return CostLine(room, kind, round(seconds, 3), bool(gpus), cost)
+
+
+class Costing(Protocol):
+    """What has a room and a cost: a line of the bill, or a room's sum in a report."""
+
+    @property
+    def room(self) -> str: ...
+    @property
+    def cost(self) -> float | None: ...
+
+
+def per(count: float, spent: Iterable[Costing], *rooms: str) -> float | None:
+    """What one of ``count`` cost in these rooms, or in all of them; None without a price, or where there is none."""
+    costs = [one.cost for one in spent if one.cost is not None and (not rooms or one.room in rooms)]
+    return sum(costs) / count if costs and count > 0 else None
+
+
+def unnamed(price: Price) -> str:
+    """The warning that nobody can tell where the prices come from; empty where that is told, or there are none."""
+    lacking = [name for name, value in (("source", price.source), ("date", price.date)) if price.known and not value]
+    settings = " and ".join(f"SALTWORKS_PRICE__{name.upper()}" for name in lacking)
+    return f"the prices name no {' and no '.join(lacking)}, so every sum of money rests on nobody's word: set {settings}" if lacking else ""
+
+
+def with_repeated(lines: Iterable[CostLine], committed: Mapping[str, float]) -> tuple[CostLine, ...]:
+    """Lines with what led to no commit of this run shown as ``repeated``.
+
+    ``committed``: by room, the worker seconds that this run's own commits account for. What a room's working kinds
+    (draw, encode; train) took beyond it was drawn twice, lost to another writer, or killed; its cost moves along.
+    """
+    out: list[CostLine] = []
+    working = {"generate": ("draw", "encode"), "sweep": ("train",), "confirm": ("train",)}
+    lines = tuple(lines)
+    for room, kinds in working.items():
+        mine = [one for one in lines if one.room == room and one.kind in kinds]
+        total = sum(one.seconds for one in mine)
+        share = max(0.0, 1 - committed.get(room, 0.0) / total) if total else 0.0
+        if share * total < 0.05:   # the roundings of many small numbers
+            share = 0.0
+        for gpu in {one.gpu for one in mine}:
+            part = [one for one in mine if one.gpu is gpu]
+            costs = [one.cost for one in part]
+            if share:
+                out.append(CostLine(room, "repeated", round(sum(one.seconds for one in part) * share, 3), gpu,
+                                    None if None in costs else sum(cost for cost in costs if cost is not None) * share))
+        out += [CostLine(room, one.kind, round(one.seconds * (1 - share), 3), one.gpu,
+                         None if one.cost is None else one.cost * (1 - share)) for one in mine]
+    out += [one for one in lines if one.kind not in working.get(one.room, ())]
+    return tuple(sorted(out, key=lambda one: (one.room, one.kind, one.gpu)))
