@@ -1,11 +1,13 @@
-"""What the tests of faults share: a proxy that breaks storage on demand."""
+"""What the tests of faults share: a proxy that breaks storage on demand, and a Ray whose processes can be killed."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 import s3fs
 
+from job import settings
 from tests.fault.proxy import Proxy
 
 
@@ -32,3 +34,14 @@ def faulty(bucket: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Iterat
     proxy.seen.clear()
     yield Faulty(proxy, bucket)
     s3fs.S3FileSystem.clear_instance_cache()
+
+
+@pytest.fixture(scope="module")
+def local_ray() -> Iterator[str]:
+    """Ray on this machine with room for a few small workers; the address at which drivers join."""
+    settings.calm_ray()
+    import ray
+
+    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    yield ray.get_runtime_context().gcs_address
+    ray.shutdown()

@@ -1,9 +1,6 @@
 """Real processes of a real pool, killed: finding them, ending them, and what an undisturbed run would have made."""
 
-import contextlib
 import json
-import os
-import signal
 import socket
 import threading
 import time
@@ -11,6 +8,7 @@ import uuid
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from job import admit, plan, settings
 from job.drawing import GIVEN_UP
@@ -18,10 +16,12 @@ from job.generate import work_unit
 from job.generators.fake import Fake
 from job.ground import layout, lineage
 from job.ground.cost import Meter
+from job.ground.events import Events
 from job.ground.starts import Starts
 from job.ground.store import Store
 from job.records import Split
-from job.runplan import RunPlan
+from job.run import River
+from job.runplan import Pool, RunPlan
 
 FLAGS = (   # 2 alphas × 2 seeds; ten classes of 24 images in units of 4, each drawn in about half a second
     "--generator.name", "fake", "--generator.images_per_class", "24", "--generator.unit_size", "4", "--generator.batch_size", "2",
@@ -29,6 +29,7 @@ FLAGS = (   # 2 alphas × 2 seeds; ten classes of 24 images in units of 4, each 
     "--measure.metrics", "{}", "--filter.kind", "none", "--sweep.alphas", "0,.5", "--sweep.seeds", "2", "--sweep.confirm_seeds", "2",
     "--sweep.cpus_per_trial", "0.5", "--sweep.parallel_trials", "2", "--train.steps", "20", "--progress", "json",
 )
+POOLS = {"generate": Pool(2, 0.5, 0), "sweep": Pool(2, 0.5, 0)}
 
 
 def frozen(root: Path | str, *flags: str) -> tuple[Store, RunPlan, Split]:
@@ -36,6 +37,20 @@ def frozen(root: Path | str, *flags: str) -> tuple[Store, RunPlan, Split]:
     chosen = settings.load([*FLAGS, "--root", str(root), *flags], environ={})
     store, plugs = admit.open_store(chosen), plan.choose_plugs(chosen)
     return store, *admit.freeze(store, chosen, plugs, *admit.draft(store, chosen, plugs))
+
+
+def river(root: Path, *flags: str) -> River:
+    """The small run, for its rooms to be walked in this process."""
+    return River(*frozen(root, *flags), Events("json"), POOLS)
+
+
+def count(root: Path, what: str) -> int:
+    return len(list(root.glob(what)))
+
+
+def starts(root: Path) -> int:
+    """Units begun so far."""
+    return count(root, "*/runs/*/starts/*-*/[0-9][0-9][0-9].json")
 
 
 def undisturbed(planned: RunPlan) -> dict[str, tuple]:
@@ -63,25 +78,41 @@ def nothing_given_up(found: dict[str, tuple]) -> bool:
 
 
 class Killer(threading.Thread):
-    """SIGKILLs workers of the pool that have loaded, one after the other, at seeded moments."""
+    """SIGKILLs workers of the pool that have loaded, one after the other, at seeded moments of what they draw.
 
-    def __init__(self, root: Path, kills: int, seed: int) -> None:
+    When each is due follows the commits, so that the last one comes while units are missing, however fast the machine is.
+    ``killed``: by process that a signal of ours has ended, the units that were committed by then.
+    """
+
+    LEFT = 8   # units
+
+    def __init__(self, root: Path, kills: int, units: int, seed: int) -> None:
         super().__init__(daemon=True)
-        self.root, self.wanted, self.rng = root, kills, np.random.default_rng(seed)
-        self.killed: set[int] = set()
+        self.root, self.wanted, self.units, self.rng = root, kills, units, np.random.default_rng(seed)
+        self.killed: dict[int, int] = {}
         self.over = threading.Event()
 
     def run(self) -> None:
         while len(self.killed) < self.wanted and not self.over.is_set():
             fresh = [pid for pid in self._loaded() if pid not in self.killed]
-            if not fresh:
+            if not fresh or self._committed() < len(self.killed) * (self.units - self.LEFT) // self.wanted:
                 time.sleep(0.05)
                 continue
-            time.sleep(float(self.rng.uniform(0, 1.2)))
-            pid = int(self.rng.choice(fresh))
-            with contextlib.suppress(ProcessLookupError):   # the room had ended, and the pool with it
-                os.kill(pid, signal.SIGKILL)
-            self.killed.add(pid)
+            time.sleep(float(self.rng.uniform(0, 0.6)))   # a unit takes .4 s and its storing
+            self._kill(int(self.rng.choice(fresh)))
+
+    def _kill(self, pid: int) -> None:
+        try:
+            process = psutil.Process(pid)
+            if not any(word.startswith("ray::") for word in process.cmdline()):   # ended, or its number is another's by now
+                return
+            process.kill()
+        except psutil.NoSuchProcess:
+            return
+        self.killed[pid] = self._committed()
+
+    def _committed(self) -> int:
+        return count(self.root, "synthetic/*/commits/*.json")
 
     def _loaded(self) -> list[int]:
         """Workers of ours: the marks that they leave tell host and process."""
