@@ -1,5 +1,6 @@
 """A scorer whose card fails. Not in a test's own file: the workers import it by name."""
 
+import time
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -28,4 +29,15 @@ class Struck(Scorer):
         if self.always or not self.first.exists():
             self.first.touch()
             raise torch.OutOfMemoryError(self.errors) if "memory" in self.errors else RuntimeError(self.errors)
+        return super()._score(*args)
+
+
+class Unhurried(Scorer):
+    """A scorer that takes a second for a unit."""
+
+    def load(self, planned: Any) -> None:
+        self.plan, self.metrics = planned, [(planned.metrics[0], Brightness())]
+
+    def _score(self, *args: Any) -> tuple[int, int]:
+        time.sleep(1)
         return super()._score(*args)

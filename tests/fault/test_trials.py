@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import os
 import signal
 import threading
 import time
@@ -37,8 +36,11 @@ def session() -> Iterator[str]:
     ray.shutdown()
 
 
+LIVED_S = 1.0   # of a process between the moment when it is seen and its end
+
+
 class Striker(threading.Thread):
-    """SIGKILLs the process of the trial that runs when a given number of trials is finished."""
+    """SIGKILLs the process of the trial that runs when a given number of trials is finished, ``LIVED_S`` after it is seen."""
 
     def __init__(self, root: Path, session: str, after: int) -> None:
         super().__init__(daemon=True)
@@ -50,12 +52,19 @@ class Striker(threading.Thread):
                 for process in psutil.process_iter():
                     with contextlib.suppress(psutil.Error):
                         if "RayTrainWorker" in process.name() + "".join(process.cmdline()) and self._ours(process):
-                            os.kill(process.pid, signal.SIGKILL)
+                            time.sleep(LIVED_S)
+                            process.send_signal(signal.SIGKILL)   # raises if it is over
                             self.struck = process.pid
+                            break
             time.sleep(0.02)
 
     def _ours(self, process: psutil.Process) -> bool:
         return any(self.session in " ".join(one.cmdline()) for one in process.parents())
+
+
+def held(spent: dict[str, float]) -> float:
+    """What is billed, of one trial after the other."""
+    return sum(seconds for kind, seconds in spent.items() if kind != "wall")
 
 
 @pytest.mark.timeout(600)
@@ -66,14 +75,16 @@ def test_a_killed_trial_is_fitted_again_finished_ones_are_kept_and_a_finished_sw
     mixes = walk.mix(tallies)
     striker = Striker(tmp_path, session, after=1)
     striker.start()
+    begun = time.perf_counter()
     results = walk.sweep([mixes[alpha] for alpha in walk.plan.alphas], walk.plan.sweep_seeds, "val", "sweep")
+    took = time.perf_counter() - begun
     striker.join(10)
     assert striker.struck
     records = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in tmp_path.glob("digits/runs/*/trials/*.json")}
     assert len(records) == len(results) == 3
-    spent = {kind: sum(one.seconds for one in walk.ledger.total(walk.plan.price) if (one.room, one.kind) == ("sweep", kind))
-             for kind in ("train", "load")}
+    spent = {one.kind: one.seconds for one in walk.ledger.total(walk.plan.price) if one.room == "sweep"}
     assert spent["train"] >= sum(one.seconds for one in results) - 0.01
+    assert sum(one.seconds + one.load_s for one in results) + LIVED_S - 0.01 <= held(spent) <= spent["wall"] + 0.01 <= took + 0.02
     again = River(walk.store, walk.plan, walk.split, Events("json"), POOLS)
     again.draw()
     same = again.sweep([mixes[alpha] for alpha in walk.plan.alphas], walk.plan.sweep_seeds, "val", "sweep")
@@ -87,8 +98,10 @@ def test_a_training_that_hangs_is_ended_at_its_deadline_begun_again_and_given_up
                          "--sweep.alphas", "0,.5", "--train.steps", "1000000", "--sweep.fit_deadline_s", "3"), Events("json"), POOLS)
     tallies, _ = walk.draw()
     mixes = walk.mix(tallies)
+    begun = time.perf_counter()
     with pytest.raises(TemporaryError, match=rf"the trial at alpha 0 failed {MAX_FAILURES + 1} times.*"):
         walk.sweep([mixes[alpha] for alpha in walk.plan.alphas], walk.plan.sweep_seeds, "val", "sweep")
     assert list(tmp_path.glob("digits/runs/*/trials/*.json")) == []
-    spent = sum(one.seconds for one in walk.ledger.total(walk.plan.price) if one.room == "sweep")
-    assert spent > 0   # each attempt is billed as far as its heartbeats tell
+    spent = {one.kind: one.seconds for one in walk.ledger.total(walk.plan.price) if one.room == "sweep"}
+    attempts = 3.0 * (MAX_FAILURES + 1)   # which ended themselves, before any of them had beaten twice
+    assert attempts - 0.01 <= held(spent) <= spent["wall"] + 0.01 <= time.perf_counter() - begun + 0.02
