@@ -71,7 +71,8 @@ imagePullPolicy: {{ .Values.image.pullPolicy }}
 {{- if .claim }}
   persistentVolumeClaim: {claimName: {{ .claim }}}
 {{- else }}
-  emptyDir: {sizeLimit: {{ .size | default (divf $left 1048576 | floor | int64 | printf "%dMi") | quote }}}
+{{- $mi := divf $left 1048576 | floor | int64 }}
+  emptyDir: {sizeLimit: {{ .size | default (ternary (printf "%dGi" (div $mi 1024)) (printf "%dMi" $mi) (eq (mod $mi 1024) 0)) | quote }}}
 {{- end }}
 {{- end }}
 {{- with include "saltworks.claim" .root }}
