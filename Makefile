@@ -23,7 +23,7 @@ test: $(VENV)/.dev        ## the fast tiers: unit, contract, architecture, flow
 	$(PY) -m pytest -m flow
 
 fault: $(VENV)/.dev       ## kills, storage trouble, hostile input: every schedule and 25 + 5 real kills, in a quarter of an hour
-	$(PY) -m pytest -m fault --whole -n 2 --dist loadfile
+	$(PY) -m pytest -m fault --whole -n 3 --dist loadfile
 
 fault-part: $(VENV)/.dev  ## the part of it that CI has time for
 	$(PY) -m pytest -m "fault and not long" -n 2 --dist loadfile
