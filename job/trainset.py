@@ -48,8 +48,8 @@ class Pixels:
         import ray
 
         self._plan, self._split = plan, split
-        self._real = ray.remote(num_cpus=floor.pool.cpus)(decode_real)
-        task = ray.remote(num_cpus=floor.pool.cpus)(decode_synthetic)
+        there = {"num_cpus": floor.pool.cpus, "resources": floor.pool.custom or None}   # elsewhere they would keep a node that drew
+        self._real, task = ray.remote(**there)(decode_real), ray.remote(**there)(decode_synthetic)
         ends: dict[str, int] = {}
         for take in (take for mix in mixes for take in mix.synthetic if take.count):
             ends[take.words.key] = max(take.hi, ends.get(take.words.key, 0))
@@ -61,9 +61,16 @@ class Pixels:
         self._parts: dict[str, Any] = {}
 
     def part(self, name: str) -> Any:
-        """Reference to the pixels of one part of the split; decoded when first asked for."""
+        """Reference to the pixels of one part of the split; decoded when first asked for.
+
+        Returns once all is decoded: a trial that took the last CPU and waited for these would wait without end.
+        """
+        import ray
+
         if name not in self._parts:
             self._parts[name] = self._real.remote(self._plan, self._split.part(name))
+        asked = [*self.synthetic.values(), *self._parts.values()]
+        ray.wait(asked, num_returns=len(asked), fetch_local=False)
         return self._parts[name]
 
 

@@ -101,7 +101,7 @@ def test_what_plans_has_as_much_room_for_weights_as_the_head() -> None:
         rooms = [{one["name"]: one["emptyDir"] for one in pod["spec"]["volumes"] if one["name"] in ("tmp", "models")}
                  for part, pod in pods.items() if part in ("head", "preflight", "refresh", "test")]
         assert len(rooms) >= 2
-        assert all(one == rooms[0] == {"tmp": {"sizeLimit": "10Gi"}, "models": {"sizeLimit": "40960Mi"}} for one in rooms)
+        assert all(one == rooms[0] == {"tmp": {"sizeLimit": "10Gi"}, "models": {"sizeLimit": "40Gi"}} for one in rooms)
 
 
 def test_a_launcher_may_do_with_rayjobs_what_it_must_and_nothing_else() -> None:
