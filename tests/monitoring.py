@@ -42,3 +42,10 @@ def names(query: str) -> set[str]:
     bare = re.sub(r'\w+\s*(?:=~|!~|!=|=)\s*""', "", bare)
     bare = re.sub(r"\b(?:by|on|ignoring|without)\s*\([^)]*\)", "", bare)
     return set(_NAME.findall(bare))
+
+
+def asked_of(metric: str, label: str) -> set[str]:
+    """The values of a label that the queries select of a metric, alternatives each for itself."""
+    found = [re.findall(rf'[{{,]\s*{label}\s*(?:=~|=)\s*"([^"$]+)"', body)
+             for query in queries() for body in re.findall(rf"\b{metric}(\{{[^}}]*\}})", query)]
+    return {one for values in found for value in values for one in value.split("|")}
