@@ -1,7 +1,7 @@
 """Writes what is generated of the chart: ``make chart``, or ``python -m tests.chart_files``.
 
-The schema of its values, the table in its README, and the profiles as plain files below ``k8s/``. The tier ``chart`` fails
-where any differs from what stands in the repository.
+The schema of its values, the table in its README, its refusals in docs/deploy.md, and the profiles as plain files below
+``k8s/``. The tier ``chart`` fails where any differs from what stands in the repository.
 """
 
 import json
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.chart import annotated, rented
+from tests.chart import annotated, refusals, rented
 from tests.chart.annotated import CHART
 from tests.chart.definitions import DEFINITIONS, GROUP_NAME
 from tests.chart.engine import PROFILES
@@ -17,7 +17,7 @@ from tests.chart.settings_schema import settings_schema
 from tests.chart.static import all_yaml, kustomization
 
 HOME = Path(__file__).parents[1]
-SCHEMA, README, PLAIN = CHART / "values.schema.json", CHART / "README.md", HOME / "k8s"
+SCHEMA, README, PLAIN, DEPLOY = CHART / "values.schema.json", CHART / "README.md", HOME / "k8s", HOME / "docs" / "deploy.md"
 
 
 def schema_text() -> str:
@@ -47,6 +47,7 @@ def files() -> Iterator[tuple[Path, str]]:
     yield SCHEMA, schema_text()
     yield with_table(README, "values", annotated.table(list(annotated.values())))
     yield with_table(PLAIN / "README.md", "rented", rented.table())
+    yield with_table(DEPLOY, "refusals", refusals.table())
     for name in PROFILES:
         yield PLAIN / name / "all.yaml", all_yaml(name)
         yield PLAIN / name / "kustomization.yaml", kustomization(name)

@@ -6,21 +6,26 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.chart import core_schemas, restricted
+from job import errors
+from tests.chart import core_schemas, refusals, restricted
 from tests.chart.annotated import CHART
-from tests.chart.engine import Object, profile, render
+from tests.chart.engine import Object, Refused, profile, render
+from tests.chart.wrong_values import RULES
+from tests.chart.wrong_values import merged as over
 
 pytestmark = pytest.mark.chart
 HOME = CHART.parents[1]
 DEPLOY, README = HOME / "docs" / "deploy.md", HOME / "README.md"
 PAGES = [DEPLOY, README, HOME / "k8s" / "README.md", CHART / "README.md"]
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
+IN_A_CLUSTER = ("kube.py", "kube_jobs.py", "waiting.py", "lives.py", "preview.py", "ground/drain.py", "ground/stop.py")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 BASE: Object = {   # what a snippet is laid over
     "settings": {"SALTWORKS_ROOT": "s3://bucket/salt", "SALTWORKS_GENERATOR__GPUS_PER_ACTOR": 1, "SALTWORKS_SWEEP__GPUS_PER_TRIAL": 0.25},
@@ -120,24 +125,83 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
 
 
+def text_of(node: ast.expr) -> str | None:
+    """A literal text, with … where a value goes."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return re.sub("…+", "…", "".join(str(one.value) if isinstance(one, ast.Constant) else "…" for one in node.values))
+    return None
+
+
 def said() -> list[str]:
     """All texts of the job and of the chart's refusals, whole, with … where a value goes."""
-    nodes = [node for path in (HOME / "job").rglob("*.py") for node in ast.walk(ast.parse(path.read_text()))]
-    texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
-    texts += ["".join(one.value if isinstance(one, ast.Constant) else "…" for one in node.values) for node in nodes
-              if isinstance(node, ast.JoinedStr)]
-    refusals = "\n".join(path.read_text() for path in sorted((CHART / "templates").glob("_refuse*.tpl")))
-    return [re.sub("…+", "…", one) for one in (*texts, re.sub(r"%[a-z]", "…", refusals))]
+    nodes = [node for path in (HOME / "job").rglob("*.py") for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.expr)]
+    return [*(text for node in nodes if (text := text_of(node)) is not None), *refusals.messages()]
 
 
-def test_every_message_in_the_table_of_failures_is_said_somewhere() -> None:
+def listed() -> list[str]:
+    """The messages in the table of failures."""
     table = DEPLOY.read_text().partition("<!-- messages:begin -->")[2].partition("<!-- messages:end -->")[0]
     rows = [row.split(" | ") for row in table.splitlines() if row.startswith("| ")][1:]
     assert len(rows) >= 35
+    return re.findall(r"`([^`]+)`", "\n".join(row[1] for row in rows))
+
+
+def problems() -> Iterator[str]:
+    """What ends a run in a cluster, and nowhere else: problems of the errors that these files raise, or ask for a stop with."""
+    kinds = {name for name, one in vars(errors).items() if isinstance(one, type) and issubclass(one, errors.JobError)}
+    at = dict.fromkeys(kinds | {"request"}, 0) | {"revive": 1}
+    for path in IN_A_CLUSTER:
+        for node in ast.walk(ast.parse((HOME / "job" / path).read_text())):
+            called = getattr(node, "func", None)
+            place = at.get(getattr(called, "id", getattr(called, "attr", "")))
+            if place is not None and isinstance(node, ast.Call) and len(node.args) > place and (text := text_of(node.args[place])):
+                yield text
+
+
+def test_every_message_in_the_table_of_failures_is_said_somewhere() -> None:
     texts = said()
-    for message in re.findall(r"`([^`]+)`", "\n".join(row[1] for row in rows)):
+    for message in listed():
         for part in re.split("→|; ", message):   # a problem and its cure, or what is put together from two
             assert any(part.strip("… ") in one for one in texts), f"{message}: {part}"
+
+
+def as_pattern(message: str) -> re.Pattern[str]:
+    """What a message of the page stands for: … for anything, and further details behind it."""
+    return re.compile(re.escape(message.partition("→")[0].strip()).replace("…", ".*") + ".*")
+
+
+def test_everything_that_ends_a_run_in_a_cluster_alone_stands_in_the_table_of_failures() -> None:
+    told = sorted(set(problems()))
+    assert len(told) >= 20
+    lacking = [one for one in told if not any(as_pattern(a).fullmatch(b) for page in listed() for a, b in ((page, one), (one, page)))]
+    assert lacking == []
+
+
+@pytest.mark.parametrize("wrong", RULES, ids=lambda wrong: json.dumps(wrong[0])[:70])
+def test_every_refusal_of_the_chart_stands_on_the_page(wrong: tuple) -> None:
+    given = DEPLOY.read_text().partition("<!-- refusals:begin -->")[2].partition("<!-- refusals:end -->")[0]
+    patterns = [as_pattern(one) for one in re.findall(r"^- `(.+)`$", given, re.MULTILINE)]
+    with pytest.raises(Refused) as refused:
+        render(over(wrong[0]))
+    lines = [line.strip() for line in str(refused.value).splitlines()[1:] if line.strip()]
+    assert lines
+    assert [line for line in lines if not any(pattern.fullmatch(line) for pattern in patterns)] == []
+
+
+def test_every_rule_that_could_refuse_is_found_in_the_templates() -> None:
+    whole = "".join(path.read_text() for path in refusals.TEMPLATES)
+    assert len(refusals.messages()) == whole.count("\n- ") >= 45
+
+
+def test_when_gpus_are_given_back_is_told_alike_wherever_it_is_told() -> None:
+    told = ("GPUs are rented when the first actor asks; those that drew go back while others train, "
+            "those that trained after the last training")
+    for path in (DEPLOY, HOME / "k8s" / "README.md", CHART / "profiles" / "gpu.yaml"):
+        assert told in " ".join(path.read_text().replace("\n# ", "\n").split()), path.name
+    for path in (*PAGES, *(CHART / "profiles").glob("*.yaml")):
+        assert "before the report" not in path.read_text(), path.name
 
 
 @pytest.mark.skipif(not shutil.which("jq"), reason="jq is not installed")

@@ -60,6 +60,7 @@ def test_no_refusal_repeats_a_secret() -> None:
     {"workerGroups": [{"name": "draw", "gpus": 1}, {"name": "tasks", "role": "cpu", "minReplicas": 1}]},
     {"scaling": "fixed", "workerDefaults": {"replicas": 3}, "workerGroups": [{"name": "draw", "gpus": 1}]},
     {"storage": {"modelCache": {"claim": "models", "size": "500Gi"}}},
+    {"scaling": "fixed", "kueue": {"queueName": "lq"}, "workerGroups": [{"name": f"g{at}", "gpus": 1} for at in range(6)]},
 ], ids=str)
 def test_what_only_looks_wrong_is_not_refused(right: dict) -> None:
     assert render(merged(right)).rayjob

@@ -32,8 +32,8 @@
 {{- if and .queueName $.Values.workerGroups (eq $.Values.scaling "autoscale") }}
 - {{ printf "kueue.queueName: Kueue admits %q as a whole and cannot autoscale it; set scaling: fixed, and replicas for each group" .queueName | toJson }}
 {{- end }}
-{{- if and .queueName (gt (len $.Values.workerGroups) 7) }}
-- {{ printf "workerGroups: %d of them, and Kueue admits 7 beside the head; join some" (len $.Values.workerGroups) | toJson }}
+{{- if and .queueName (gt (len $.Values.workerGroups) 6) }}
+- {{ printf "workerGroups: %d of them, and Kueue before 0.18 admits 6 beside head and submitter; join some" (len $.Values.workerGroups) | toJson }}
 {{- end }}
 {{- if and .priorityClass (not .queueName) }}
 - {{ printf "kueue.priorityClass: %q means nothing without a queue; set kueue.queueName" .priorityClass | toJson }}
