@@ -8,11 +8,13 @@ RUN apt-get update -q \
  && apt-get install -q -y --no-install-recommends gcc libc6-dev \
  && rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log
 COPY requirements.lock /opt/saltworks/
-# Bytecode is compiled here: the root is read-only later, and every Ray process would compile its imports anew.
-# uv stands in the same lock as all the rest; what pip needs to fetch it is left out of the layer.
+# Bytecode is compiled here, that of the standard library too, which slim images leave out: the root is read-only later, and
+# every Ray process would compile its imports anew. uv stands in the same lock as all the rest; what pip needs to fetch it is
+# left out of the layer.
 RUN sed -n '/^uv==/,/[^\\]$/p' /opt/saltworks/requirements.lock > /tmp/uv.lock \
  && pip install --quiet --no-cache-dir --disable-pip-version-check --root-user-action ignore --require-hashes -r /tmp/uv.lock \
  && uv pip install --system --quiet --no-cache --compile-bytecode --require-hashes -r /opt/saltworks/requirements.lock \
+ && python3 -m compileall -q -x '/(site-packages|dist-packages|tests?)/' "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" \
  && rm /tmp/uv.lock
 
 # What the image holds: every Python distribution with its licence as CycloneDX, every Debian package in a list. The tool
