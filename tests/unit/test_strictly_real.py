@@ -92,7 +92,9 @@ def test_a_sample_that_was_written_into_a_frozen_split_is_refused_on_reading(par
     store, planned, split = drafted(tmp_path)
     assert admit.read(store, planned.dataset, planned.run)[1].table.equals(split.table)
     forged = pa.concat_tables([split.table, pa.Table.from_pylist([row_of("syn-0123456789abcdef", part=part, reason="")], SPLIT_SCHEMA)])
-    store.replace(layout.Run(planned.dataset, planned.run).split(), shards.table_bytes(forged))
+    keys, data = layout.Run(planned.dataset, planned.run), shards.table_bytes(forged)
+    store.replace(keys.split(), data)
+    store.replace(keys.plan(), store.read(keys.plan()).replace(planned.split_sha256.encode(), lineage.sha256(data).encode()))
     with pytest.raises(DataError, match="'syn-0123456789abcdef' is the id of a synthetic sample"):
         admit.read(store, planned.dataset, planned.run)
 
