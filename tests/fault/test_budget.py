@@ -1,13 +1,12 @@
 """A budget that is reached in the middle of measuring or of the sweep: all that was begun is committed, and a raised one goes on."""
 
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from job import plan, settings
+from job import plan
 from job.errors import BudgetError
 from job.ground import layout
 from job.ground.events import Events
@@ -22,16 +21,6 @@ pytestmark = pytest.mark.fault
 POOLS = {"generate": Pool(1, 0.5, 0), "sweep": Pool(1, 0.5, 0)}
 FLAGS = ("--price.per_cpu_hour", "3600", "--generator.options.seconds_per_image", "0", "--sweep.alphas", "0,.25,.5")
 DIGEST = "b" * 64
-
-
-@pytest.fixture(scope="module")
-def local_ray() -> Iterator[None]:
-    settings.calm_ray()
-    import ray
-
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    yield
-    ray.shutdown()
 
 
 def drawn(root: Path, images: int) -> River:
@@ -53,7 +42,7 @@ def contents(root: Path, what: str) -> dict[Path, tuple[int, bytes]]:
 @pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_budget_that_is_reached_in_the_middle_of_the_sweep_keeps_its_trials_and_a_raised_one_fits_the_others(
-    local_ray: None, tmp_path: Path
+    local_ray: str, tmp_path: Path
 ) -> None:
     walk, kept = drawn(tmp_path, images=8), "digits/runs/*/trials/*.json"
     mixes = list(walk.mix(again(walk, 1e9).draw()[0]).values())
@@ -80,7 +69,7 @@ def test_a_budget_that_is_reached_in_the_middle_of_the_sweep_keeps_its_trials_an
 
 @pytest.mark.timeout(300)
 def test_a_budget_that_is_reached_in_the_middle_of_measuring_keeps_its_scores_and_a_raised_one_adds_the_others(
-    local_ray: None, tmp_path: Path
+    local_ray: str, tmp_path: Path
 ) -> None:
     walk = drawn(tmp_path, images=32)
     scoring = replace(walk.plan, metrics=(MetricPlan("brightness", "{}", "none", DIGEST),))

@@ -1,14 +1,12 @@
 """Errors in the room that measures which only a fresh process cures: it gets one, and only so many."""
 
-import logging
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from job import plan, settings
+from job import plan
 from job.errors import DataError
 from job.ground import layout
 from job.ground.events import Events
@@ -21,16 +19,6 @@ from tests.fault.struck import Struck
 
 pytestmark = [pytest.mark.fault, pytest.mark.long]
 QUICK = ("--generator.images_per_class", "8", "--generator.options.seconds_per_image", "0")
-
-
-@pytest.fixture(scope="module")
-def local_ray() -> Iterator[None]:
-    settings.calm_ray()
-    import ray
-
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    yield
-    ray.shutdown()
 
 
 def walked(tmp_path: Path) -> tuple[River, list[Any]]:
@@ -48,7 +36,7 @@ def processes(root: Path) -> int:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("error", ["CUDA out of memory. Tried to allocate 2 GiB", "CUDA error: an illegal memory access was encountered"])
-def test_an_error_that_a_fresh_process_cures_costs_one_process_and_loses_no_score(local_ray: None, tmp_path: Path, error: str) -> None:
+def test_an_error_that_a_fresh_process_cures_costs_one_process_and_loses_no_score(local_ray: str, tmp_path: Path, error: str) -> None:
     walk, units = walked(tmp_path)
     before = processes(tmp_path)
     with walk.room("measure", len(units), "units") as floor:
@@ -60,7 +48,7 @@ def test_an_error_that_a_fresh_process_cures_costs_one_process_and_loses_no_scor
 
 
 @pytest.mark.timeout(300)
-def test_an_error_that_none_cures_ends_the_room_after_a_bounded_number_of_processes(local_ray: None, tmp_path: Path) -> None:
+def test_an_error_that_none_cures_ends_the_room_after_a_bounded_number_of_processes(local_ray: str, tmp_path: Path) -> None:
     walk, units = walked(tmp_path)
     before = processes(tmp_path)
     with walk.room("measure", 1, "units") as floor, pytest.raises(DataError, match=f"begun {ENDS} times and its process ended every time"):

@@ -1,17 +1,15 @@
 """A row that got lost in the store between two rooms, or while one is at work, ends the room: the real rooms, on real Ray."""
 
 import json
-import logging
 import threading
 import time
 import uuid
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from job import generate, measure, plan, settings
+from job import generate, measure, plan
 from job.errors import DataError, JobError
 from job.generators.fake import Fake
 from job.ground import layout, lineage, shards
@@ -29,18 +27,8 @@ pytestmark = [pytest.mark.fault, pytest.mark.long, pytest.mark.timeout(300)]
 SLOW = ("--generator.images_per_class", "8", "--generator.options.seconds_per_image", "0.5", "--measure.metrics", '{"clipscore": {}}')
 
 
-@pytest.fixture(scope="module")
-def local_ray() -> Iterator[None]:
-    settings.calm_ray()
-    import ray
-
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    yield
-    ray.shutdown()
-
-
 @pytest.fixture
-def walk(local_ray: None, tmp_path: Path) -> River:
+def walk(local_ray: str, tmp_path: Path) -> River:
     """A run of one class: two units of four images, drawn in two seconds each."""
     one = River(*frozen(tmp_path, *SLOW), Events("json"), {"generate": Pool(1, 0.5, 0), "sweep": Pool(1, 0.5, 0)})
     one.plan = replace(one.plan, classes=one.plan.classes[:1], quotas=one.plan.quotas[:1])

@@ -1,17 +1,14 @@
 """A killed trial costs that trial: finished ones are kept, and a finished sweep repeats nothing."""
 
 import contextlib
-import logging
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
-from job import settings
 from job.errors import TemporaryError
 from job.ground.events import Events
 from job.run import River
@@ -24,16 +21,11 @@ POOLS = {"generate": Pool(2, 0.5, 0), "sweep": Pool(1, 0.5, 0)}
 
 
 @pytest.fixture(scope="module")
-def session() -> Iterator[str]:
+def session(local_ray: str) -> str:
     """The name of a local Ray's session: it stands in the command line of everything that belongs to it."""
-    settings.calm_ray()
-    import ray
-
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     from ray._private.worker import _global_node
 
-    yield _global_node.session_name
-    ray.shutdown()
+    return str(_global_node.session_name)
 
 
 LIVED_S = 1.0   # of a process between the moment when it is seen and its end

@@ -22,11 +22,6 @@ from tests.unit.publishing import memory, publish_it
 pytestmark = pytest.mark.unit
 
 
-@pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("lost") / "real"
-
-
 @pytest.fixture
 def drawn(real: Path) -> Made:
     """A run whose images are drawn and measured, and nothing decided."""

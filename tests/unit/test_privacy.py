@@ -25,11 +25,6 @@ from tests.unit.publishing import memory, publish_it
 pytestmark = pytest.mark.unit
 
 
-@pytest.fixture
-def made(tmp_path: Path) -> Made:
-    return make_run(memory(), tmp_path / "real")
-
-
 def objects(made: Made) -> dict[str, str]:
     """Everything that the version is or names, as text; tables as their rows."""
     version = records.read(made.store, "pets", 1)

@@ -28,16 +28,6 @@ pytestmark = pytest.mark.unit
 
 
 @pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("pets") / "real"
-
-
-@pytest.fixture
-def made(real: Path) -> Made:
-    return make_run(memory(), real)
-
-
-@pytest.fixture(scope="module")
 def again(real: Path) -> Callable[[], Made]:
     """The same run in a store of its own, each time."""
     made = make_run(memory(), real)

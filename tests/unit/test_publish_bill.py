@@ -20,16 +20,6 @@ from tests.unit.publishing import ALLOWED, memory, publish_it
 pytestmark = pytest.mark.unit
 
 
-@pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("pets") / "real"
-
-
-@pytest.fixture
-def made(real: Path) -> Made:
-    return make_run(memory(), real)
-
-
 def images(made: Made) -> int:
     """Pictures in the shards of the run."""
     return sum(one.made for one in made.committed)

@@ -12,16 +12,6 @@ from tests.unit.publishing import Crash, Dying, memory, policy, publish_it
 pytestmark = pytest.mark.unit
 
 
-@pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("pets") / "real"
-
-
-@pytest.fixture
-def made(real: Path) -> Made:
-    return make_run(memory(), real)
-
-
 @pytest.mark.parametrize(("word", "when", "moves"), [
     ("helped", "helped", True), ("hurt", "helped", False), ("no detectable difference", "helped", False),
     ("hurt", "always", True), ("no detectable difference", "always", True), ("helped", "never", False),

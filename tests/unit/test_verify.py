@@ -26,11 +26,6 @@ Fresh = Callable[[], Store]
 
 
 @pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("pets") / "real"
-
-
-@pytest.fixture(scope="module")
 def fresh(real: Path) -> Fresh:
     """A store with one version, a new one each time."""
     made = make_run(memory(), real)

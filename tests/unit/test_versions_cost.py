@@ -22,11 +22,6 @@ LINES = (("generate", "draw", 360.0), ("generate", "idle", 36.0), ("measure", "s
 PRICE = Price(None, 36.0, "EUR", "an invoice", "2026-01-31")   # a CPU-second costs a cent
 
 
-@pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("pets") / "real"
-
-
 def reported(real: Path, price: Price, lines: Sequence[tuple[str, str, float]] = LINES) -> tuple[Made, Report]:
     """A made run with this ledger, reported as a walk reports it."""
     made = make_run(memory(), real)
