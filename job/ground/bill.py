@@ -1,7 +1,7 @@
 """The bill: what seconds cost at the prices that were given, of what, and for one of what. No price is ever invented."""
 
+import math
 from collections.abc import Iterable, Mapping
-from typing import Protocol
 
 from job.results import CostLine
 from job.runplan import Price
@@ -16,19 +16,13 @@ def line(room: str, kind: str, seconds: float, *, gpus: float, cpus: float, pric
     return CostLine(room, kind, round(seconds, 3), bool(gpus), cost)
 
 
-class Costing(Protocol):
-    """What has a room and a cost: a line of the bill, or a room's sum in a report."""
+def per(count: float, spent: Iterable[CostLine], *rooms: str) -> float | None:
+    """What one of ``count`` cost in these rooms, or in all of them; None without a price, or where there is none.
 
-    @property
-    def room(self) -> str: ...
-    @property
-    def cost(self) -> float | None: ...
-
-
-def per(count: float, spent: Iterable[Costing], *rooms: str) -> float | None:
-    """What one of ``count`` cost in these rooms, or in all of them; None without a price, or where there is none."""
+    All sums of money are ``math.fsum``: the same to the last digit in every document, in whichever order the lines came.
+    """
     costs = [one.cost for one in spent if one.cost is not None and (not rooms or one.room in rooms)]
-    return sum(costs) / count if costs and count > 0 else None
+    return math.fsum(costs) / count if costs and count > 0 else None
 
 
 def unnamed(price: Price) -> str:
@@ -58,7 +52,7 @@ def with_repeated(lines: Iterable[CostLine], committed: Mapping[str, float]) -> 
             costs = [one.cost for one in part]
             if share:
                 out.append(CostLine(room, "repeated", round(sum(one.seconds for one in part) * share, 3), gpu,
-                                    None if None in costs else sum(cost for cost in costs if cost is not None) * share))
+                                    None if None in costs else math.fsum(cost for cost in costs if cost is not None) * share))
         out += [CostLine(room, one.kind, round(one.seconds * (1 - share), 3), one.gpu,
                          None if one.cost is None else one.cost * (1 - share)) for one in mine]
     out += [one for one in lines if one.kind not in working.get(one.room, ())]

@@ -8,6 +8,7 @@ processes tell where that went, and what none of them told is the trial's ``star
 
 import atexit
 import json
+import math
 import threading
 import time
 import uuid
@@ -202,7 +203,7 @@ class Ledger:
 
     def spent(self, price: Price) -> float:
         """The sum of ``total``; what has no price costs nothing."""
-        return sum(one.cost or 0.0 for one in self.total(price))
+        return math.fsum(one.cost or 0.0 for one in self.total(price))
 
     def total(self, price: Price) -> tuple[CostLine, ...]:
         """All lines of this run so far, summed by room and kind, killed and repeated work included."""
@@ -215,8 +216,8 @@ class Ledger:
                 one = line(room, kind, seconds, gpus=gpus, cpus=cpus, price=price)
                 sums.setdefault((room, kind, one.gpu), []).append((seconds, one.cost if kind != "wall" else None))
         return tuple(
-            CostLine(room, kind, round(sum(s for s, _ in spent), 3), gpu,
-                     None if any(c is None for _, c in spent) else sum(c for _, c in spent if c is not None))
+            CostLine(room, kind, round(math.fsum(s for s, _ in spent), 3), gpu,
+                     None if any(c is None for _, c in spent) else math.fsum(c for _, c in spent if c is not None))
             for (room, kind, gpu), spent in sorted(sums.items())
         )
 

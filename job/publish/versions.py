@@ -159,7 +159,7 @@ def _lineage(planned: RunPlan, held: Sequence[gather.Held], descent: gate.Descen
 def _cost(planned: RunPlan, spent: Sequence[CostLine], kept: int) -> Cost:
     lines = [Line(room=one.room, kind=one.kind, seconds=one.seconds, gpu=one.gpu, cost=one.cost) for one in spent]
     price = planned.price
-    return Cost(lines=lines, currency=price.currency, price_source=price.source, price_date=price.date, total=per(1, lines),
-                per_published_image=per(kept, lines), per_kept_image=per(kept, lines, *DRAWING))
+    return Cost(lines=lines, currency=price.currency, price_source=price.source, price_date=price.date, total=per(1, spent),
+                per_published_image=per(kept, spent), per_kept_image=per(kept, spent, *DRAWING))
 
 

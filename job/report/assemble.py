@@ -60,7 +60,6 @@ def assemble(
     classes = _classes(found, flags)
     counts = Counts(**{name: sum(getattr(row, name) for row in classes) for name in Counts.model_fields})
     rooms = _spent(spent)
-    costs = [one.cost for one in rooms if one.cost is not None]
     confirmed = [_confirmed(found.baseline), _confirmed(found.candidate)]
     score_name = plugs.find(TASKS, plan.task, "task").score_name
     gain = _gain(verdict.gain)
@@ -80,8 +79,8 @@ def assemble(
         arms=arms, confirmed=confirmed, n_train=sum(plan.n_train), n_val=plan.n_val, n_test=plan.n_test, n_aside=plan.n_aside,
         aside=_aside(found.split), n_refused=len(refused), refused=_told(refused[:REFUSED]),
         counts=counts, rounds=found.rounds, classes=classes, warnings=[*warnings, *_missing(plan, refused)], spent=rooms,
-        wall_s=round(sum(one.wall_s for one in rooms), 2), cost=sum(costs) if costs else None,
-        cost_of=_cost_of(rooms, counts.kept, len(found.results) + 2, verdict), reused=_reused(found),
+        wall_s=round(sum(one.wall_s for one in rooms), 2), cost=per(1, spent),
+        cost_of=_cost_of(spent, counts.kept, len(found.results) + 2, verdict), reused=_reused(found),
         prices=Prices(**plain(plan.price)),
         generator=_shown({
             "name": plan.recipe.generator, **_origin(found), "weights": plan.recipe.weights, "recipe": plan.recipe.id,
@@ -171,10 +170,10 @@ def _classes(found: Found, flags: Mapping[str, str]) -> list[ClassRow]:
     return rows
 
 
-def _cost_of(rooms: Sequence[Spent], kept: int, trials: int, verdict: Verdict) -> CostOf:
+def _cost_of(spent: Sequence[CostLine], kept: int, trials: int, verdict: Verdict) -> CostOf:
     return CostOf(
-        kept_image=per(kept, rooms, *DRAWING), published_image=per(kept, rooms), trial=per(trials, rooms, "sweep", "confirm"),
-        point_gained=per(100 * verdict.gain.mean, rooms) if verdict.word == statistics.HELPED else None,
+        kept_image=per(kept, spent, *DRAWING), published_image=per(kept, spent), trial=per(trials, spent, "sweep", "confirm"),
+        point_gained=per(100 * verdict.gain.mean, spent) if verdict.word == statistics.HELPED else None,
     )
 
 
@@ -198,10 +197,9 @@ def _spent(lines: Sequence[CostLine]) -> list[Spent]:
     for room in [*rooms, *sorted({one.room for one in lines} - set(rooms))]:
         mine = [one for one in lines if one.room == room]
         if mine:
-            costs = [one.cost for one in mine if one.cost is not None]
             entries.append(Spent(
                 room=room, wall_s=round(sum(one.seconds for one in mine if one.kind == "wall"), 2),
                 worker_s={one.kind: one.seconds for one in mine if one.kind != "wall"},
-                gpu=any(one.gpu for one in mine), cost=sum(costs) if costs else None,
+                gpu=any(one.gpu for one in mine), cost=per(1, mine),
             ))
     return entries
