@@ -18,7 +18,7 @@ from job.records import refuse_synthetic
 from job.run import redo_report
 from tests.flow.conftest import SMALL, Opened
 
-pytestmark = pytest.mark.flow
+pytestmark = [pytest.mark.flow, pytest.mark.timeout(900)]   # two whole jobs, on cores that may be busy elsewhere
 
 
 def objects(root: str, prefix: str) -> dict[str, bytes]:
