@@ -23,10 +23,10 @@ test: $(VENV)/.dev        ## the fast tiers: unit, contract, architecture, flow
 	$(PY) -m pytest -m flow
 
 fault: $(VENV)/.dev       ## kills, storage trouble, hostile input: every schedule and 25 + 5 real kills
-	$(PY) -m pytest -m fault --whole -n 2 --dist loadfile --durations=20
+	$(PY) -m pytest -m fault --whole -n 2 --dist loadgroup --durations=20
 
 fault-part: $(VENV)/.dev  ## the part of it that CI has time for
-	$(PY) -m pytest -m "fault and not long" -n 2 --dist loadfile --durations=10
+	$(PY) -m pytest -m "fault and not long" -n 2 --dist loadgroup --durations=10
 
 e2e: $(VENV)/.dev         ## the core of the tests on a cluster: KUBECONFIG=… E2E_IMAGE=… E2E_HOST=… (README.md)
 	$(PY) -m pytest -m "e2e and not long"

@@ -46,6 +46,7 @@ TABLE = "see the settings table in README.md"
 RAY_DEFAULTS = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",   # 2 s by default: a fifth of a short trial
     "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",   # a process per trial, which tells it in time for a checkpoint: it makes none
     "RAY_TRAIN_ENABLE_STATE_TRACKING": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",    # Ray's coming default; unset, it warns at every start

@@ -1,4 +1,4 @@
-"""HOT. One Ray Train trial per arm: a ``TorchTrainer.fit()`` each, side by side from a few driver threads.
+"""HOT. One Ray Train trial per arm: a ``fit()`` of Ray Train each, side by side from a few driver threads.
 
 Seeds run inside the trial. A trial commits its per-image result itself, so a finished one is never fitted again.
 Knows nothing of classes or α: the task says what is right, the mix says what to train on.
@@ -205,26 +205,27 @@ def _raise_cause(trial: Trial, error: Any) -> NoReturn:
 
 
 def lean_trainer() -> Any:
-    """``TorchTrainer`` without two of the five processes that it starts per trial.
+    """Ray Train's ``DataParallelTrainer`` without what a trial of one worker does not use.
 
-    Left out: the one that hands out Ray datasets (a trial has none) and the one that removes the placement group of a
-    controller that was killed (Ray removes it with the job). Measured in bench/trial_overhead.py.
+    It is what ``TorchTrainer`` is made of, less the set-up of ``torch.distributed``: one worker talks to nobody, and so the
+    processes beside it need not import torch. Left out, too: the process that hands out Ray datasets (a trial has none)
+    and the one that removes the placement group of a controller that was killed (Ray removes it with the job).
+    Measured in bench/trial_overhead.py.
     """
-    from ray.train.torch import TorchTrainer
+    from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-    class LeanTorchTrainer(TorchTrainer):
+    class LeanTrainer(DataParallelTrainer):
         def _create_default_callbacks(self) -> list[Any]:
             callbacks = super()._create_default_callbacks()
             return [one for one in callbacks if type(one).__name__ not in ("DatasetsCallback", "PlacementGroupCleanerCallback")]
 
-    return LeanTorchTrainer
+    return LeanTrainer
 
 
 def _fit(
     plan: RunPlan, split: Split, trial: Trial, shared: Pixels, floor: Floor, room: str, held: str, scratch: str
 ) -> None:
     import ray.train
-    from ray.train.torch import TorchConfig
 
     store, pool = floor.store, floor.pool
 
@@ -239,7 +240,6 @@ def _fit(
             "train": shared.part("train"), "train_ids": split.part("train")["id"].to_pylist(),
             "judged": shared.part(trial.judged_on), "synthetic": taken,
         },
-        torch_config=TorchConfig(backend="gloo"),   # one worker talks to nobody; nccl would need a GPU before we can say that there is none
         scaling_config=ray.train.ScalingConfig(
             num_workers=1, use_gpu=pool.gpus > 0,
             resources_per_worker=pool.each,

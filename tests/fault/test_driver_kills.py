@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from job import mixing
 from job.ground import layout
 from job.ground.events import Events
 from job.run import River
+from tests.fault import fitted
 from tests.fault.kills import FLAGS, POOLS, Reader, count, frozen, nothing_given_up, outcome, starts, undisturbed
 
 pytestmark = pytest.mark.fault
@@ -85,12 +87,16 @@ def test_a_driver_that_is_killed_in_the_sweep_keeps_its_finished_trials_and_publ
 @pytest.mark.long
 @pytest.mark.timeout(600)
 def test_two_drivers_of_one_run_at_the_same_time_give_one_result(local_ray: str, tmp_path: Path) -> None:
-    both = [driver(tmp_path, local_ray) for _ in range(2)]
+    few = ("--generator.images_per_class", "8")
+    store, planned, split = frozen(tmp_path, *few)
+    train = split.part("train")
+    real_only = mixing.mix(0.0, planned.alphas, train["id"].to_pylist(), train["label"].to_pylist(), planned.classes, {})
+    fitted.commit(store, planned, fitted.fit_all(planned, split, {0.0: real_only}, {}))   # both race for the trials of the other α
+    both = [driver(tmp_path, local_ray, *few) for _ in range(2)]
     ends = [(*process.communicate(), process.returncode) for process in both]
     assert [code for _, _, code in ends] == [0, 0], ends
     verdicts = [next(line for line in out.splitlines() if line.startswith("verdict")) for out, _, _ in ends]
     assert verdicts[0] == verdicts[1]
-    store, planned, _ = frozen(tmp_path)
     assert outcome(store, planned) == undisturbed(planned)
     assert count(tmp_path, "digits/runs/*") == 1
     assert count(tmp_path, "digits/runs/*/trials/*.json") == 4
