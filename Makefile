@@ -9,7 +9,7 @@ IMAGE  ?= saltworks:$(VERSION)
 BUILD  ?= docker build
 UV     := $(VENV)/bin/uv pip install --quiet --python $(PY) --compile-bytecode --require-hashes
 
-.PHONY: help demo test chart chart-test fault fault-part e2e e2e-full lab bench scale docs lint image lock
+.PHONY: help demo test chart chart-test fault fault-part nodes e2e e2e-full lab bench scale docs lint image lock
 
 help:                     ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
@@ -23,10 +23,13 @@ test: $(VENV)/.dev        ## the fast tiers: unit, contract, architecture, flow
 	$(PY) -m pytest -m flow
 
 fault: $(VENV)/.dev       ## kills, storage trouble, hostile input: every schedule and 25 + 5 real kills
-	$(PY) -m pytest -m fault --whole -n 2 --dist loadgroup --durations=20
+	$(PY) -m pytest -m "fault and not nodes" --whole -n 2 --dist loadfile --durations=20
 
 fault-part: $(VENV)/.dev  ## the part of it that CI has time for
-	$(PY) -m pytest -m "fault and not long" -n 2 --dist loadgroup --durations=10
+	$(PY) -m pytest -m "fault and not long and not nodes" -n 2 --dist loadfile --durations=10
+
+nodes: $(VENV)/.dev       ## what several Ray nodes do to the job: late, lost, drained, given back; and its scale
+	$(PY) -m pytest -m nodes -n 2 --dist loadfile --durations=10
 
 e2e: $(VENV)/.dev         ## the core of the tests on a cluster: KUBECONFIG=… E2E_IMAGE=… E2E_HOST=… (README.md)
 	$(PY) -m pytest -m "e2e and not long"

@@ -48,12 +48,3 @@ def local_ray() -> Iterator[str]:
     ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     yield ray.get_runtime_context().gcs_address
     ray.shutdown()
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Modules that start Ray come one after the other: two at a time on two cores take longer than in turn."""
-    starts_ray = {one.path for one in items if {"local_ray", "nodes"} & set(getattr(one, "fixturenames", ()))}
-    for item in items:
-        if item.path in starts_ray or "walked" in getattr(item, "fixturenames", ()):   # what is made once per module is made once
-            item.add_marker(pytest.mark.xdist_group("ray" if item.path in starts_ray else item.path.stem))

@@ -11,7 +11,7 @@ import pytest
 from tests.fault.kills import frozen, nothing_given_up, outcome, undisturbed
 from tests.fault.nodes import Nodes, cluster
 
-pytestmark = pytest.mark.fault
+pytestmark = [pytest.mark.fault, pytest.mark.nodes]
 COMMITS, STARTS = "synthetic/*/commits/*.json", "*/runs/*/starts/*-*/[0-9][0-9][0-9].json"
 SLOW = ("--generator.options.seconds_per_image", "0.3", "--generator.cpus_per_actor", "1")   # 1.2 s for a unit
 FEW = ("--generator.images_per_class", "12")

@@ -16,7 +16,7 @@ from tests.fault.kills import FLAGS
 from tests.fault.nodes import Nodes, cluster
 from tests.monitoring import RUNBOOKS
 
-pytestmark = pytest.mark.fault
+pytestmark = [pytest.mark.fault, pytest.mark.nodes]
 DRAW, FIT = "saltworks_generate", "saltworks_train"   # as the chart calls them
 FEW = ("--generator.images_per_class", "8", "--generator.options.seconds_per_image", "0", "--generator.resource", DRAW,
        "--sweep.resource", FIT)

@@ -25,7 +25,7 @@ from job.results import TrialResult
 from job.runplan import RunPlan
 from tests.fault import fitted
 
-pytestmark = pytest.mark.fault
+pytestmark = [pytest.mark.fault, pytest.mark.nodes]
 
 SMALL, LARGE, UNIT = 10_000, 100_000, 256
 KEPT_BYTES = 800   # of the driver's memory per further image: a shard's row takes as much, so no image may stay there

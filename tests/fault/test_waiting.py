@@ -20,7 +20,7 @@ from job.waiting import until_one_fits
 from tests.fault.kills import frozen, outcome, undisturbed
 from tests.fault.nodes import Nodes, cluster
 
-pytestmark = pytest.mark.fault
+pytestmark = [pytest.mark.fault, pytest.mark.nodes]
 DRAW = ("tests.fault.draw_only",)
 RUN = ("job", "run")
 QUICK = ("--generator.images_per_class", "8", "--generator.options.seconds_per_image", "0", "--generator.cpus_per_actor", "1")
