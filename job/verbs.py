@@ -141,9 +141,9 @@ def _drain(settings: Settings, events: Events) -> str:
         left = drain.drain(settings.stop_grace_s, lambda text: print(text, flush=True))
     except OSError as error:
         return f"this machine's processes could not be told: {error}"
-    took = f"{time.monotonic() - start:.1f} s"
+    took, flag_s = f"{time.monotonic() - start:.1f} s", settings.stop_grace_s + drain.OUTLASTS_S
     return (f"still at work after {took}: {'; '.join(left.values())}. What is not committed will be done again" if left
-            else f"drained in {took}: nothing of ours is at work here, and nothing begins for {settings.stop_grace_s:g} s")
+            else f"drained in {took}: nothing of ours is at work here, and nothing begins for {flag_s:g} s")
 
 
 def _number(store: "Store", settings: Settings) -> int:

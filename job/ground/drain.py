@@ -4,8 +4,9 @@ Whoever ends a pod tells its processes too late or not at all, so its ``preStop`
 folder of the machine. Workers look for it before each unit, the driver every half second. Whoever is in the middle of
 something has a file beside it that bears the name of its process, and ``drain`` waits for those.
 
-The folder lies below the temporary directory, which every container has of its own. The flag expires, so that it cannot
-stand in the way of a later run where the machine lives on.
+The folder lies below the temporary directory, which every container has of its own. The flag outlasts the pod: after
+``preStop`` Ray waits half a minute for its actors, and what waits among them must not begin anew. It expires later, so
+that it cannot stand in the way of a later run where the machine lives on.
 """
 
 import contextlib
@@ -19,8 +20,9 @@ from pathlib import Path
 
 import psutil
 
-EVERY_S = 0.5   # how often the flag is looked for, and the busy are counted
-SLACK_S = 1.0   # by which two readings of when a process began may differ
+EVERY_S = 0.5       # how often the flag is looked for, and the busy are counted
+OUTLASTS_S = 90.0   # by which the flag outlasts the grace; seen: a pod that went 30 s after its preStop had ended
+SLACK_S = 1.0       # by which two readings of when a process began may differ
 
 
 def folder() -> Path:
@@ -80,7 +82,7 @@ def drain(grace_s: float, tell: Callable[[str], None]) -> dict[int, str]:
     flag, end = folder() / "flag", time.time() + grace_s
     flag.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = flag.with_name(f"flag-{os.getpid()}")
-    fresh.write_text(json.dumps({"until": end}))
+    fresh.write_text(json.dumps({"until": end + OUTLASTS_S}))
     fresh.replace(flag)
     last: dict[int, str] = {}
     while (now := at_work()) and (left := end - time.time()) > 0:

@@ -1,5 +1,6 @@
 """A machine that is about to end: what the flag stops, whom a drain waits for, and that it blocks no later run."""
 
+import json
 import os
 import subprocess
 import sys
@@ -85,8 +86,11 @@ def test_without_a_drain_nothing_is_asked_and_nobody_is_at_work() -> None:
     assert drain.at_work() == {}
 
 
-def test_the_flag_stands_for_the_grace_and_no_longer() -> None:
-    assert drain.drain(0.6, print) == {}
+def test_the_flag_outlasts_the_grace_in_which_a_pod_goes_and_then_stands_in_nobodys_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    drain.drain(0, print)
+    assert json.loads((drain.folder() / "flag").read_text())["until"] > time.time() + 60   # Ray alone takes 30 s
+    monkeypatch.setattr(drain, "OUTLASTS_S", 0.4)
+    assert drain.drain(0.2, print) == {}
     assert drain.asked()
     time.sleep(0.7)
     assert not drain.asked()
@@ -131,8 +135,11 @@ def test_a_later_process_that_got_the_number_of_a_killed_one_is_not_waited_for()
         assert drain.at_work() == {}
 
 
-def test_a_worker_begins_nothing_while_the_flag_stands_and_goes_on_where_the_machine_lives_on() -> None:
+def test_a_worker_begins_nothing_while_the_flag_stands_and_goes_on_where_the_machine_lives_on(
+    monkeypatch: pytest.MonkeyPatch
+) -> None:
     one = worker()
+    monkeypatch.setattr(drain, "OUTLASTS_S", 0.0)
     drain.drain(1.0, print)
     start = time.monotonic()
     row = one._row(UNIT)
