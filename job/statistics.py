@@ -3,7 +3,10 @@
 ``D_SN[s, i] = correct_a − correct_b`` is read as a two-way crossed random layout without replication (Searle, Casella
 and McCulloch 1992, ch. 4): another set of seeds *and* another set of images could have been drawn. Either one alone
 makes the interval too short. The degrees of freedom are Satterthwaite's (1946) with the seeds as the scarce factor, as
-Hillis (2007) proposed for readers and cases.
+Hillis (2007) proposed for readers and cases. ``docs/statistics.md`` derives the rule and says how often it is wrong.
+
+``weights_N``, one per image and in sum 1, makes the statistic ``Σ_i w_i·D̄_i``: 1/(classes · images of the class) is
+balanced accuracy, 1/(images of a class) there and 0 elsewhere its recall. Images of weight 0 count for nothing at all.
 """
 
 from collections.abc import Sequence
@@ -20,9 +23,11 @@ HURT = "hurt"
 UNDECIDED = "no detectable difference"
 NO_VERDICT = "no verdict"
 DF_CAP = 1e4        # Student's t is normal there
+TWO_SEEDS_DF = 1.5  # one difference between seeds that is small by luck would promise thousands: .87 covered at worst, with this .93
 MIN_IMAGES = 10     # fewer agree by chance: two images that flip would have no variance and look certain
 MAX_SEEDS = 1_000
 MAX_IMAGES = 1e9
+CELLS = 1_000_000   # of one chunk of a bootstrap
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +53,10 @@ class Squares:
 
     @property
     def df(self) -> float:
+        cap = float(_most_df(self.n_seeds))
         if self.between_seeds == 0:
-            return DF_CAP
-        return min(DF_CAP, (self.n_seeds - 1) * (self.scaled_variance / self.between_seeds) ** 2)
+            return cap
+        return min(cap, (self.n_seeds - 1) * (self.scaled_variance / self.between_seeds) ** 2)
 
     def detectable(self, seeds: np.ndarray, images: np.ndarray) -> np.ndarray:
         """Smallest detectable effect that this variance would leave at other numbers of seeds and images."""
@@ -60,7 +66,7 @@ class Squares:
         a = rest + images * seed
         variance = seed / seeds + image / images + rest / (seeds * images)
         ratio = np.divide(variance * seeds * images, a, out=np.full(np.shape(a + seeds), np.inf), where=a > 0)
-        return _detectable(np.sqrt(variance), np.minimum(DF_CAP, (seeds - 1) * ratio**2))
+        return _detectable(np.sqrt(variance), np.minimum(_most_df(seeds), (seeds - 1) * ratio**2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +82,20 @@ class Gain:
     word: str       # by the adjusted p-value
 
 
-def squares(correct_a_SN: np.ndarray, correct_b_SN: np.ndarray) -> Squares:
+def squares(correct_a_SN: np.ndarray, correct_b_SN: np.ndarray, *, weights_N: np.ndarray | None = None) -> Squares:
     """Mean squares of the difference of two integer arrays, paired by seed (rows) and image (columns).
 
-    Raises ``JobError`` unless both have one shape of at least 2 × 2.
+    With weights they are those of ``x_si = n·w_i·(D_si − D̄) + D̄`` over the n images whose weight is above 0, where D̄ is
+    the weighted mean: the linearised weighted mean (Särndal, Swensson and Wretman 1992, ch. 5). Equal weights give D.
+    Raises ``JobError`` unless both have one shape of at least 2 × 2, and weights are none below 0, in sum 1.
     """
-    if correct_a_SN.shape != correct_b_SN.shape or correct_a_SN.ndim != 2 or min(correct_a_SN.shape) < 2:
+    if correct_a_SN.shape != correct_b_SN.shape or correct_a_SN.ndim != 2 or min(_counted(correct_a_SN, weights_N).shape) < 2:
         raise JobError(f"two arms of shapes {correct_a_SN.shape} and {correct_b_SN.shape} cannot be compared")
     difference = correct_a_SN.astype(np.int16) - correct_b_SN.astype(np.int16)
+    return _whole_squares(difference) if weights_N is None else _weighted_squares(difference, weights_N)
+
+
+def _whole_squares(difference: np.ndarray) -> Squares:
     s, n = difference.shape
     row = difference.sum(axis=1, dtype=np.int64)
     column = difference.sum(axis=0, dtype=np.int64)
@@ -100,29 +112,53 @@ def squares(correct_a_SN: np.ndarray, correct_b_SN: np.ndarray) -> Squares:
     )
 
 
-def interval(correct_a_SN: np.ndarray, correct_b_SN: np.ndarray) -> Interval:
+def _weighted_squares(difference: np.ndarray, weights_N: np.ndarray) -> Squares:
+    weight = weights_N[weights_N > 0]
+    counted = _counted(difference, weights_N).astype(float)
+    s, n = counted.shape
+    mean = float((counted @ weight).mean())
+    x = n * weight * (counted - mean) + mean
+    row, column = x.mean(axis=1), x.mean(axis=0)
+    rest = x - row[:, None] - column + mean
+    return Squares(
+        mean=mean,
+        between_seeds=n * float(np.square(row - mean).sum()) / (s - 1),
+        between_images=s * float(np.square(column - mean).sum()) / (n - 1),
+        rest=float(np.square(rest).sum()) / ((s - 1) * (n - 1)),
+        n_seeds=s,
+        n_images=n,
+    )
+
+
+def interval(correct_a_SN: np.ndarray, correct_b_SN: np.ndarray, *, weights_N: np.ndarray | None = None) -> Interval:
     """``D̄ ± t(.975, df)·√V``: the 95 % interval of accuracy a minus accuracy b, both 0/1 of shape (S, N).
 
     With ``A = n·Σ_s(D̄_s−D̄)²/(S−1)``, ``B = S·Σ_i(D̄_i−D̄)²/(n−1)``, ``E = Σ(D_si−D̄_s−D̄_i+D̄)²/((S−1)(n−1))``:
-    ``V = max(A, B, A+B−E)/(S·n)`` and ``df = (S−1)(V·S·n/A)²``, at most 10⁴. V = 0: every seed and image agrees.
-    Raises ``JobError`` unless both have one shape of at least 2 × 2.
+    ``V = max(A, B, A+B−E)/(S·n)`` and ``df = (S−1)(V·S·n/A)²``, at most 10⁴, and at most 1.5 from two
+    seeds. V = 0: every seed and image agrees. Weights and errors: ``squares``.
     """
-    found = squares(correct_a_SN, correct_b_SN)
+    found = squares(correct_a_SN, correct_b_SN, weights_N=weights_N)
     error = found.variance**0.5
     half = float(stdtrit(found.df, 0.975)) * error
     return Interval(found.mean, found.mean - half, found.mean + half, error, found.df, found.n_images, found.n_seeds)
 
 
-def unknown(correct_a_SN: np.ndarray, correct_b_SN: np.ndarray) -> Interval:
+def unknown(correct_a_SN: np.ndarray, correct_b_SN: np.ndarray, *, weights_N: np.ndarray | None = None) -> Interval:
     """The interval of a comparison that cannot be judged: the mean, and all that a difference could be."""
-    s, n = correct_a_SN.shape
-    mean = float(correct_a_SN.mean(dtype=float) - correct_b_SN.mean(dtype=float)) if s * n else 0.0
+    s, n = _counted(correct_a_SN, weights_N).shape
+    mean = score(correct_a_SN, weights_N=weights_N) - score(correct_b_SN, weights_N=weights_N) if s * n else 0.0
     return Interval(mean, -1.0, 1.0, 1.0, 0.0, n, s)
 
 
-def judgeable(correct_SN: np.ndarray) -> bool:
+def score(correct_SN: np.ndarray, *, weights_N: np.ndarray | None = None) -> float:
+    """Mean over seeds of the weighted share of images that are right: accuracy, balanced accuracy, or a recall."""
+    return float(correct_SN.mean(dtype=float) if weights_N is None else (_counted(correct_SN, weights_N) @ weights_N[weights_N > 0]).mean())
+
+
+def judgeable(correct_SN: np.ndarray, *, weights_N: np.ndarray | None = None) -> bool:
     """Whether there are seeds and images enough for an interval that means something."""
-    return correct_SN.shape[0] >= 2 and correct_SN.shape[1] >= MIN_IMAGES
+    s, n = _counted(correct_SN, weights_N).shape
+    return s >= 2 and n >= MIN_IMAGES
 
 
 def word(found: Interval) -> str:
@@ -135,12 +171,12 @@ def smallest_detectable(found: Interval) -> float:
     return float(_detectable(found.standard_error, found.df)) if found.df else 1.0
 
 
-def would_decide(correct_a_SN: np.ndarray, correct_b_SN: np.ndarray) -> str:
+def would_decide(correct_a_SN: np.ndarray, correct_b_SN: np.ndarray, *, weights_N: np.ndarray | None = None) -> str:
     """How many seeds, or how many images, would make a gain as large as this one detectable: one sentence.
 
     Extrapolates the variance components, so it is a guess of the right order, and each number stands alone.
     """
-    found = squares(correct_a_SN, correct_b_SN)
+    found = squares(correct_a_SN, correct_b_SN, weights_N=weights_N)
     if found.variance == 0:
         return "both arms are right on the same images under every seed: there is nothing to decide"
     if found.mean == 0:
@@ -151,18 +187,46 @@ def would_decide(correct_a_SN: np.ndarray, correct_b_SN: np.ndarray) -> str:
     enough_images = images[found.detectable(np.float64(found.n_seeds), images) <= abs(found.mean)]
     more_seeds = (f"about {enough_seeds[0]} confirm seeds would decide" if enough_seeds.size
                   else "no number of confirm seeds alone would decide")
-    more_images = (f"about {_rounded_up(enough_images[0]):,} test images would decide" if enough_images.size
-                   else "no number of test images alone would decide")
+    counted = "test images" if found.n_images == correct_a_SN.shape[1] else "counted test images"
+    more_images = (f"about {_rounded_up(enough_images[0]):,} {counted} would decide" if enough_images.size
+                   else f"no number of {counted} alone would decide")
     return f"for a gain of {100 * found.mean:+.2g} points {more_seeds}; {more_images}"
 
 
-def gains(arms: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> tuple[Gain, ...]:
+def stability(
+    correct_SN: Sequence[np.ndarray], *, weights_N: np.ndarray | None = None, draws: int = 1000, seed: int = 0
+) -> tuple[float, ...]:
+    """How often each arm is the best, ties to the earlier, where other seeds and images had been drawn: in sum 1.
+
+    A bootstrap (Efron and Tibshirani 1993) of seeds and images together, as Owen's (2007) for crossed factors: each draw
+    takes as many of both as there are, with replacement, the same for every arm. ``correct_SN``: 0/1 of shape (S, N) of
+    every arm. Chunks keep it below some ten million bytes beyond the arms. Raises ``JobError`` unless there are arms, all
+    of one shape, and at least one draw.
+    """
+    shapes = {one.shape for one in correct_SN}
+    if len(shapes) != 1 or min(*next(iter(shapes)), draws) < 1:
+        raise JobError(f"no arm is the best among shapes {sorted(shapes)} in {draws} draws")
+    counted = [_counted(one, weights_N) for one in correct_SN]
+    s, n = counted[0].shape
+    weight = None if weights_N is None else weights_N[weights_N > 0]
+    rng, wins = np.random.default_rng(seed), np.zeros(len(counted), np.int64)
+    most = max(1, CELLS // n)
+    for size in (min(most, draws - start) for start in range(0, draws, most)):
+        seeds = _drawn(rng, size, s)
+        images = _drawn(rng, size, n) if weight is None else _drawn(rng, size, n) * weight
+        # whole numbers below 2^53 have no rounding: a tie is a tie; with weights equal arms still tie, bit by bit
+        scores = np.stack([np.einsum("ds,sd->d", seeds, one.astype(float) @ images.T) for one in counted])
+        wins += np.bincount(scores.argmax(axis=0), minlength=len(counted))
+    return tuple(float(one) for one in wins / draws)
+
+
+def gains(arms: Sequence[tuple[str, np.ndarray, np.ndarray]], *, weights_N: np.ndarray | None = None) -> tuple[Gain, ...]:
     """Several differences (name, correct_a_SN, correct_b_SN) judged together, with Holm's correction (Holm 1979).
 
     What has too few seeds or images to be judged says so, and takes no part in the correction.
     """
-    found = [interval(a, b) if judgeable(a) else unknown(a, b) for _, a, b in arms]
-    fit = [at for at, (_, a, _) in enumerate(arms) if judgeable(a)]
+    fit = [at for at, (_, a, _) in enumerate(arms) if judgeable(a, weights_N=weights_N)]
+    found = [(interval if at in fit else unknown)(a, b, weights_N=weights_N) for at, (_, a, b) in enumerate(arms)]
     adjusted = dict(zip(fit, holm([_p_value(found[at]) for at in fit]), strict=True))
     return tuple(
         Gain(name, one.n_images, one.mean, one.low, one.high, adjusted.get(at, 1.0), _adjusted_word(one, adjusted.get(at)))
@@ -173,7 +237,10 @@ def gains(arms: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> tuple[Gain, ...
 def by_class(
     correct_a_SN: np.ndarray, correct_b_SN: np.ndarray, groups_N: np.ndarray, names: Sequence[str] = ()
 ) -> tuple[Gain, ...]:
-    """Gain of every group of images, ascending by group; ``names[group]`` if given, else the number itself."""
+    """Gain of every group of images, ascending by group; ``names[group]`` if given, else the number itself.
+
+    Inside a class every image counts alike, so weights by class have no say here.
+    """
     return gains([
         (names[group] if names else str(group), correct_a_SN[:, groups_N == group], correct_b_SN[:, groups_N == group])
         for group in np.unique(groups_N)
@@ -187,6 +254,25 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
         running = max(running, min(1.0, (len(p_values) - rank) * p_values[at]))
         adjusted[at] = running
     return tuple(adjusted)
+
+
+def _counted(values_SN: np.ndarray, weights_N: np.ndarray | None) -> np.ndarray:
+    """The columns whose weight is above 0. Raises ``JobError`` on weights that are none."""
+    if weights_N is None:
+        return values_SN
+    if weights_N.shape != values_SN.shape[1:] or not (weights_N >= 0).all() or not np.isclose(weights_N.sum(), 1):
+        raise JobError(f"weights of shape {weights_N.shape} and sum {weights_N.sum()} do not weigh {values_SN.shape} judgements")
+    return values_SN[:, weights_N > 0]
+
+
+def _most_df(seeds: np.ndarray | int) -> np.ndarray:
+    return np.where(np.asarray(seeds) == 2, TWO_SEEDS_DF, DF_CAP)
+
+
+def _drawn(rng: np.random.Generator, draws: int, n: int) -> np.ndarray:
+    """How often each of n is taken in n takes with replacement: float, (draws, n)."""
+    cells = rng.integers(n, size=(draws, n)) + n * np.arange(draws)[:, None]
+    return np.bincount(cells.ravel(), minlength=draws * n).reshape(draws, n).astype(float)
 
 
 def _p_value(found: Interval) -> float:
