@@ -32,7 +32,8 @@ from job.ground.store import Store
 CLASSES = 10   # of the digits
 JOB = (
     "--real.name", "digits", "--edition", "scale", "--generator.name", "fake", "--generator.size_px", "16", "--measure.metrics", "{}",
-    "--filter.kind", "none", "--sweep.alphas", "0,.5", "--sweep.seeds", "2", "--sweep.confirm_seeds", "2", "--train.steps", "20",
+    "--filter.kind", "none", "--sweep.arms", "[]", "--sweep.alphas", "0,.5", "--sweep.seeds", "2",
+    "--sweep.confirm_seeds", "2", "--train.steps", "20",
     "--progress", "json",
 )
 LOOK_S = 0.5   # between two looks at the processor time of all processes

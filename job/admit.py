@@ -90,7 +90,7 @@ def _decide(store: Store, settings: Settings, chosen: plan.ChosenPlugs, index: R
     split = splitting.split(index, settings.split)
     splitting.check_generated(index, split, (), settings.real.generated_in_train)
     alphas = mixing.sweep_alphas(settings.sweep.alphas)
-    need = mixing.needed(alphas, splitting.counts(split, "train"), settings.mixing.allocation)
+    need = mixing.needed(alphas, splitting.counts(split, "train"), plan.salting(settings, index.classes))
     wanted = settings.generator.images_per_class
     quotas = need if wanted == "auto" else (int(wanted),) * len(need)
     mixing.check_supply(need, quotas, index.classes)

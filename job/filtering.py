@@ -71,9 +71,9 @@ def tally(words: ClassWords, decisions: pa.Table, scores: pa.Table, quota: int, 
     means = {name: pc.mean(scores[name]).as_py() for name in scores.column_names if name not in ("unit", "index")}
     shown = [row for state, most in EXAMPLES for row in decisions.take(_rows(decisions, state)[:most]).to_pylist()]
     return Tally(
-        words, len(decisions), {state: counts.get(state, 0) for state in STATES}, kept_bitmap(decisions, len(decisions)),
+        words, len(decisions), {state: counts.get(state, 0) for state in STATES}, bitmap(decisions, "kept", len(decisions)),
         {name: mean for name, mean in means.items() if mean is not None and np.isfinite(mean)}, tuple(shown),
-        shortfall(decisions, quota), next_units(decisions, quota, unit_size),
+        shortfall(decisions, quota), next_units(decisions, quota, unit_size), ~bitmap(decisions, "failed", len(decisions)),
     )
 
 
@@ -107,14 +107,14 @@ def refuse_short(lacking: Sequence[Tally], quotas: Sequence[int], rounds: int) -
     )
 
 
-def kept_bitmap(decisions: pa.Table, hi: int) -> np.ndarray:
-    """bool (hi,): which indices of the class are kept. Raises ``JobError`` if one lies at or above ``hi``."""
-    kept = decisions["index"].take(_rows(decisions, "kept")).to_numpy()
-    if len(kept) and kept.max() >= hi:
-        raise JobError(f"index {kept.max()} is kept, but only indices below {hi} were drawn")
-    bitmap = np.zeros(hi, dtype=bool)
-    bitmap[kept] = True
-    return bitmap
+def bitmap(decisions: pa.Table, state: str, hi: int) -> np.ndarray:
+    """bool (hi,): which indices of the class are of this state. Raises ``JobError`` if one lies at or above ``hi``."""
+    there = decisions["index"].take(_rows(decisions, state)).to_numpy()
+    if len(there) and there.max() >= hi:
+        raise JobError(f"index {there.max()} is {state}, but only indices below {hi} were drawn")
+    found = np.zeros(hi, dtype=bool)
+    found[there] = True
+    return found
 
 
 def flag_classes(means: Mapping[str, float], *, score: str, floor: float) -> tuple[tuple[str, str], ...]:

@@ -11,14 +11,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from job import plugs
+from job import arms, plugs
 from job.errors import DataError, SettingsError
 from job.generators import GENERATORS
 from job.ground import lineage, pixels, shards
 from job.metrics import SAMPLE_METRICS
 from job.real import SOURCES
-from job.records import ClassWords, RealIndex, Refusal, Split, Unit
-from job.runplan import FilterPlan, MetricPlan, Price, RunPlan, Schedule
+from job.records import ClassWords, RealIndex, Refusal, Salting, Split, Unit
+from job.runplan import FilterPlan, MetricPlan, Objective, Price, RunPlan, Schedule
 from job.settings import Settings, env_name
 from job.splitting import counts
 from job.tasks import TASKS
@@ -128,6 +128,43 @@ def words(classes: Sequence[str], descriptions: Mapping[str, str]) -> tuple[Clas
     return tuple(lineage.class_words(label, name, descriptions.get(name, "")) for label, name in enumerate(classes))
 
 
+def salting(settings: Settings, classes: Sequence[str]) -> Salting:
+    """How α becomes images. Raises ``SettingsError`` for classes that are none, and loss weights that would weigh nothing."""
+    chosen = settings.mixing
+    if chosen.weighting == "loss" and chosen.supply != "all":
+        raise SettingsError("loss weights change nothing where the images stand in their share already",
+                            f"set {env_name(('mixing', 'supply'))}=all, or {env_name(('mixing', 'weighting'))}=draws")
+    if bool(chosen.only) != (chosen.allocation == "only"):
+        raise SettingsError(f"{env_name(('mixing', 'allocation'))}={chosen.allocation} and {env_name(('mixing', 'only'))} names "
+                            f"{len(chosen.only)} classes", "set the allocation to only and name its classes, or neither")
+    return Salting(chosen.allocation, _labels(chosen.only, classes, ("mixing", "only")), chosen.supply, chosen.weighting)
+
+
+def objective(settings: Settings, classes: Sequence[str]) -> Objective:
+    """What is maximised. Raises ``SettingsError`` for classes that are none, or named for nothing."""
+    chosen = settings.sweep
+    if bool(chosen.objective_classes) != (chosen.objective == "recall"):
+        raise SettingsError(f"{env_name(('sweep', 'objective'))}={chosen.objective} and {env_name(('sweep', 'objective_classes'))} names "
+                            f"{len(chosen.objective_classes)} classes", "set the objective to recall and name its classes, or neither")
+    labels = _labels(chosen.objective_classes, classes, ("sweep", "objective_classes"))
+    return Objective(chosen.objective, labels, 0.0 if chosen.objective == "accuracy" else chosen.guard)
+
+
+def _labels(names: Sequence[str], classes: Sequence[str], setting: tuple[str, str]) -> tuple[int, ...]:
+    strangers = [name for name in names if name not in classes]
+    if strangers:
+        raise SettingsError(f"{env_name(setting)} names {strangers[0]!r}, which is no class", f"classes: {', '.join(classes)}")
+    return tuple(sorted({classes.index(name) for name in names}))
+
+
+def augmented(settings: Settings, chosen: ChosenPlugs) -> str:
+    """Options of the task with classical augmentation. Raises ``SettingsError`` for arms that do not fit the settings."""
+    laid = {**settings.task.options, **settings.sweep.augmentation}
+    options = plugs.identity(plugs.options(chosen.task.plug, laid, env_name(("sweep", "augmentation"))))
+    arms.check(settings.sweep.arms, settings.sweep.curves, settings.sweep.alphas, options != chosen.task.identity)
+    return options
+
+
 def identity(settings: Settings, chosen: ChosenPlugs) -> dict[str, Any]:
     """Every setting that decides what comes out, plug options as their plug spells them."""
     values = settings.identity()
@@ -172,9 +209,12 @@ def make(
         unit_size=size, batch_size=_divisor(size, gen.batch_size), quotas=tuple(quotas), failed_share=gen.failed_share,
         unit_deadline_s=gen.unit_deadline_s, fit_deadline_s=settings.sweep.fit_deadline_s,
         metrics=metrics,
-        filter=FilterPlan(**settings.filter.model_dump()), allocation=settings.mixing.allocation, alphas=tuple(alphas),
-        task=settings.task.name, task_options=chosen.task.identity,
-        schedule=Schedule(train.steps, train.batch_size, train.learning_rate, train.weight_decay, train.size_px, train.threads),
+        filter=FilterPlan(**settings.filter.model_dump()), salting=salting(settings, split.classes), alphas=tuple(alphas),
+        task=settings.task.name, task_options=chosen.task.identity, augmented_options=augmented(settings, chosen),
+        arms=tuple(name for name in arms.ARMS if name in settings.sweep.arms), curves=arms.in_sweep(settings.sweep.curves, alphas),
+        objective=objective(settings, split.classes),
+        schedule=Schedule(train.steps, train.batch_size, train.learning_rate, train.weight_decay, train.size_px, train.threads,
+                          train.precision, train.epochs),
         sweep_seeds=_seeds("sweep", settings.sweep.seeds), confirm_seeds=_seeds("confirm", settings.sweep.confirm_seeds),
         price=Price(**settings.price.model_dump()),
     )

@@ -69,8 +69,8 @@ def text(store: Store, planned: RunPlan, *, drawer: Held = (1, 0), trainer: Held
         f" ({left} to draw, {len(done)} there already); up to {planned.filter.max_rounds} rounds",
         f"recipe       {planned.recipe.id}   {planned.recipe.generator}, {planned.recipe.size_px} px {planned.recipe.encoding}",
         f"alphas       {arms}   (synthetic images of each)",
-        f"trainings    {fits}: {len(planned.alphas)} alphas × {len(planned.sweep_seeds)} seeds, then 2 × {len(planned.confirm_seeds)}"
-        f" to confirm; {planned.schedule.samples_seen} images seen in each",
+        f"trainings    {fits}: {len(planned.alphas)} alphas{_and_curves(planned)} × {len(planned.sweep_seeds)} seeds, "
+        f"then {2 + len(planned.arms)} × {len(planned.confirm_seeds)} to confirm{_and_arms(planned)}; {_seen(planned)} in each",
         f"storage      about {_bytes(size)}",
         f"time         {drawing.time}",
         f"             {fitting.time}",
@@ -101,7 +101,21 @@ def _units(store: Store, planned: RunPlan) -> tuple[Sequence[Unit], Sequence[Uni
 
 
 def _trainings(planned: RunPlan) -> int:
-    return len(planned.alphas) * len(planned.sweep_seeds) + 2 * len(planned.confirm_seeds)
+    swept, confirmed = len(planned.alphas) + len(planned.curves), 2 + len(planned.arms)
+    return swept * len(planned.sweep_seeds) + confirmed * len(planned.confirm_seeds)
+
+
+def _and_curves(planned: RunPlan) -> str:
+    return f" and {len(planned.curves)} of curves" if planned.curves else ""
+
+
+def _and_arms(planned: RunPlan) -> str:
+    return f" (alpha 0, the candidate, {', '.join(planned.arms)})" if planned.arms else ""
+
+
+def _seen(planned: RunPlan) -> str:
+    epochs = planned.schedule.epochs
+    return f"{planned.schedule.samples_seen} images seen" if epochs is None else f"{epochs:g} epochs"
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,7 +187,8 @@ class Origin:
 class Tally:
     """What became of everything drawn of one class, without a row per image.
 
-    ``kept``: bool (drawn,), index by index. ``means``: score name to mean over the drawn images, where there is one.
+    ``kept``, ``made``: bool (drawn,), index by index: what passed the filter, and what became an image.
+    ``means``: score name to mean over the drawn images, where there is one.
     ``examples``: the first kept and the first rejected rows of ``DECISION_SCHEMA``.
     """
 
@@ -199,6 +200,7 @@ class Tally:
     examples: tuple[Mapping[str, Any], ...]
     short: int                   # kept images that the class still lacks
     further: int                 # units to draw next
+    made: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,13 +219,43 @@ class ClassTake:
 
 
 @dataclass(frozen=True, slots=True)
+class Salting:
+    """How a share becomes images. ``only``: labels of the classes that alone get any, where the allocation is "only".
+
+    ``supply``: "matched" takes as many images as the share asks for, "all" takes every kept one and gives them that share
+    of the draws. ``weighting``: "loss" gives them the share of the loss instead, every image drawn alike.
+    """
+
+    allocation: str = "proportional"
+    only: tuple[int, ...] = ()
+    supply: str = "matched"
+    weighting: str = "draws"
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What the real images of a class, or those that stand beside them, get of all that is learnt."""
+
+    label: int
+    real: bool
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class Mix:
-    """A training set at one α: real ids, and synthetic ranges. Nothing else ever reaches a trial's training."""
+    """A training set at one α: real ids, and synthetic ranges. Nothing else ever reaches a trial's training.
+
+    ``copies``: real ids that stand in the place of synthetic images, each with how often. ``shares``:
+    what each kind of image gets of the draws, or with ``in_loss`` of the loss; empty: all images alike.
+    """
 
     alpha: float
     realised_alpha: float
     real_ids: tuple[str, ...]
     synthetic: tuple[ClassTake, ...]
+    copies: tuple[tuple[str, int], ...] = ()
+    shares: tuple[Share, ...] = ()
+    in_loss: bool = False
 
     @property
     def n_real(self) -> int:
@@ -232,6 +264,10 @@ class Mix:
     @property
     def n_synthetic(self) -> int:
         return sum(take.count for take in self.synthetic)
+
+    @property
+    def n_copies(self) -> int:
+        return sum(count for _, count in self.copies)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,3 +278,10 @@ class Trial:
     mix: Mix
     seeds: tuple[int, ...]
     judged_on: str               # val or test
+    arm: str                     # name in ``arms.ARMS``; empty: the α grid's own
+    task_options: str
+
+    @property
+    def told(self) -> str:
+        """As an error names it."""
+        return f"the trial{f' of {self.arm}' if self.arm else ''} at alpha {self.mix.alpha:g}"

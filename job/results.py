@@ -29,6 +29,7 @@ class TrialResult:
     seconds: float               # of training
     load_s: float = 0.0          # before it, in the same process
     process: str = ""            # which heartbeats are its
+    arm: str = ""                # name in ``arms.ARMS``; empty: the α grid's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,20 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
+class Gain:
+    """One of several differences: its own 95 % interval, and the p-value that Holm's correction leaves of it."""
+
+    name: str
+    n_images: int
+    mean: float
+    low: float      # unadjusted
+    high: float
+    p_holm: float
+    word: str       # by the adjusted p-value
+    standard_error: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """The candidate that validation chose, before the locked test was looked at."""
 
@@ -52,6 +67,7 @@ class Choice:
     val_accuracy: float
     val_gain: float              # over α = 0 on validation: optimistic, it was the best of several
     one_se_alpha: float          # smallest α within one paired standard error of the candidate: an annotation
+    stability: tuple[tuple[float, float], ...] = ()   # α above 0, and how often it is the best of a bootstrap
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +79,17 @@ class Verdict:
     gain: Interval
     smallest_detectable: float   # at 80 % power, same seeds and images
     would_decide: str            # what n or S would decide, in words; empty where decided
+    guarded: Interval | None = None   # of accuracy, where the objective is another
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """An arm of the confirmation: its effect over α = 0, and by what the candidate exceeds it."""
+
+    arm: str
+    alpha: float
+    effect: Gain
+    beyond: Gain
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict
 
-from job import admit, decisions, filtering, generate, lives, measure, mixing, plan, preview, report, splitting, sweep, trainset
+import numpy as np
+
+from job import (
+    admit,
+    arms,
+    choosing,
+    decisions,
+    filtering,
+    generate,
+    lives,
+    measure,
+    mixing,
+    plan,
+    preview,
+    report,
+    splitting,
+    sweep,
+    trainset,
+)
 from job.cluster import cluster, listening
 from job.errors import BudgetError, DataError
 from job.ground import bill, cost, layout, lineage
@@ -51,15 +69,20 @@ class River:
     def walk(self) -> Report:
         """From the plan to the report; every line is a room."""
         tallies, rounds = self.draw()
-        mixes = self.mix(tallies)
-        results = self.sweep([mixes[alpha] for alpha in self.plan.alphas], self.plan.sweep_seeds, "val", "sweep")
+        grid = [("", alpha) for alpha in self.plan.alphas]
+        swept = self.sweep(tallies, [*grid, *self.plan.curves], self.plan.sweep_seeds, "val", "sweep")
+        results, curves = swept[: len(grid)], swept[len(grid) :]
         choice, looks = self.choose(results)
-        candidate, baseline = self.sweep([mixes[choice.candidate], mixes[0.0]], self.plan.confirm_seeds, "test", "confirm")
+        asked = [("", choice.candidate), ("", 0.0), *arms.in_confirmation(self.plan.arms, choice.candidate)]
+        candidate, baseline, *others = self.sweep(tallies, asked, self.plan.confirm_seeds, "test", "confirm")
         self.pixels.clear()
         gc.collect()   # trainers are cycles, and what they hold in the object store keeps its node from being given back
-        verdict = mixing.verdict(candidate, baseline)
+        weights = self.weights("test")
+        verdict = choosing.verdict(candidate, baseline, weights, self.plan.objective.guard)
+        controls = choosing.controls(candidate, baseline, others, weights)
         return self.report(Found(
             self.plan, self.split, tallies, self.committed, rounds, results, choice, looks, candidate, baseline, verdict,
+            tuple(others), controls, curves,
         ))
 
     def draw(self) -> tuple[dict[str, Tally], int]:
@@ -111,19 +134,22 @@ class River:
                 if key:
                     stored[words.key] = key
 
-    def mix(self, tallies: Mapping[str, Tally]) -> dict[float, Mix]:
-        """The training set at every α."""
-        train = self.split.part("train")
-        kept = {key: one.kept for key, one in tallies.items()}
-        return {
-            alpha: mixing.mix(alpha, self.plan.alphas, train["id"].to_pylist(), train["label"].to_pylist(),
-                              self.plan.classes, kept, self.plan.allocation)
-            for alpha in self.plan.alphas
-        }
+    def mix(self, tallies: Mapping[str, Tally], name: str, alpha: float) -> Mix:
+        """The training set of an arm at one α."""
+        train, arm = self.split.part("train"), arms.find(name)
+        there = {key: getattr(one, "made" if arm.fills == arms.MADE else "kept") for key, one in tallies.items()}
+        return mixing.mix(alpha, self.plan.alphas, train["id"].to_pylist(), train["label"].to_pylist(),
+                          self.plan.classes, there, self.plan.salting, arm)
 
-    def sweep(self, mixes: Sequence[Mix], seeds: Sequence[int], part: str, room: str) -> tuple[TrialResult, ...]:
-        """One trial per mix, judged on one strictly real part of the split."""
-        trials = [sweep.trial_of(self.plan, self.split, mix, seeds, part) for mix in mixes]
+    def weights(self, part: str) -> np.ndarray | None:
+        """What each image of a part counts in the objective."""
+        return choosing.weights(self.plan.objective, self.split.part(part)["label"].to_numpy())
+
+    def sweep(
+        self, tallies: Mapping[str, Tally], asked: Sequence[tuple[str, float]], seeds: Sequence[int], part: str, room: str
+    ) -> tuple[TrialResult, ...]:
+        """One trial per arm and α, judged on one strictly real part of the split."""
+        trials = [sweep.trial_of(self.plan, self.split, self.mix(tallies, arm, alpha), seeds, part, arm) for arm, alpha in asked]
         with self.room(room, len(trials) * len(seeds), "trainings") as floor:
             done = sweep.sweep(self.plan, self.split, trials, self.committed, floor, room, self.pixels)
         self.events.event("trained", room=room, asked=len(trials), fitted=done.fitted, adopted=done.adopted)
@@ -135,7 +161,7 @@ class River:
         Every run of the dataset that looks at the same test images leaves its mark there: a test that was looked at
         often is no longer locked, whatever the editions were called.
         """
-        choice = mixing.choose(results)
+        choice = choosing.choose(results, self.weights("val"), self.plan.objective.guard)
         record = lineage.canonical({**asdict(choice), "trials": [one.trial for one in results]}).encode()
         number = 1
         while not self.store.create(self.keys.choice(number), record):
@@ -149,8 +175,8 @@ class River:
         with self.room("report", 1, "report") as floor:
             flags = self.flags(found.tallies)
             warnings = [text for text in (
-                mixing.convergence(found.results[0], self.plan.schedule.steps),
-                mixing.few_seeds(len(self.plan.confirm_seeds)),
+                choosing.convergence(found.results[0], self.plan.schedule.steps),
+                choosing.few_seeds(len(self.plan.confirm_seeds)), choosing.confounded(self.plan.schedule.epochs),
                 *splitting.near_published(self.split, self.plan.near_duplicate_bits),
                 bill.unnamed(self.plan.price), *flags.values(),
             ) if text]

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any, get_args, get_origin, get_type_hints
 
-from job.records import ClassWords, Recipe
+from job.records import ClassWords, Recipe, Salting
 
 SLIVER = 0.001   # of a custom resource: enough to be on its node, and a thousand fit
 
@@ -40,10 +40,25 @@ class Schedule:
     weight_decay: float
     size_px: int
     threads: int
+    precision: str = "fp32"          # or bf16: mixed precision
+    epochs: float | None = None      # instead of steps, for comparison: a larger training set is then trained for longer
 
     @property
     def samples_seen(self) -> int:
+        """By every training alike, unless epochs are asked for."""
         return self.steps * self.batch_size
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What is maximised: accuracy, balanced_accuracy, or the recall of the classes with ``labels``.
+
+    ``guard``: by how much accuracy may fall below that of α = 0, where it is not itself what is maximised.
+    """
+
+    kind: str = "accuracy"
+    labels: tuple[int, ...] = ()
+    guard: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +112,14 @@ class RunPlan:
     fit_deadline_s: float
     metrics: tuple[MetricPlan, ...]
     filter: FilterPlan
-    allocation: str
+    salting: Salting
     alphas: tuple[float, ...]
     task: str
     task_options: str
+    augmented_options: str           # of the arms with classical augmentation
+    arms: tuple[str, ...]            # beside the candidate and α = 0 in the confirmation
+    curves: tuple[tuple[str, float], ...]   # further trials of the sweep: arm and α
+    objective: Objective
     schedule: Schedule
     sweep_seeds: tuple[int, ...]
     confirm_seeds: tuple[int, ...]

@@ -100,7 +100,14 @@ class FilterGroup(Group):
 
 
 class MixingGroup(Group):
-    allocation: Literal["proportional", "equal"] = identity("proportional", "how the synthetic images go to the classes")
+    allocation: Literal["proportional", "equal", "only"] = identity(
+        "proportional", "how the synthetic images go to the classes: as the real ones, alike, or to named ones alone"
+    )
+    only: tuple[str, ...] = identity((), "the classes that get synthetic images, where the allocation is only: a JSON list")
+    supply: Literal["matched", "all"] = identity(
+        "matched", "matched takes as many synthetic images as alpha asks for; all takes every kept one and gives them that share"
+    )
+    weighting: Literal["draws", "loss"] = identity("draws", "what that share is a share of, where the supply is all")
 
 
 class TaskGroup(Group):
@@ -114,6 +121,10 @@ class TrainGroup(Group):
     batch_size: int = identity(64, "images per step, always full", ge=1)
     learning_rate: float = identity(1e-3, "Adam's peak learning rate", gt=0, le=1)
     weight_decay: float = identity(0.0, "decoupled weight decay", ge=0, le=1)
+    epochs: float | None = identity(
+        None, "passes over the training set instead of steps: confounded, as more images are then trained for longer", gt=0, le=10_000
+    )
+    precision: Literal["fp32", "bf16"] = identity("fp32", "bf16 computes in mixed precision")
     threads: int = identity(1, "CPU threads of a training; more change the last digits", ge=1, le=256)
 
 
@@ -123,6 +134,17 @@ class SweepGroup(Group):
     ] = identity((0.0, 0.25, 0.5, 0.75, 0.9, 1.0), "synthetic shares to try, 0 among them")
     seeds: int = identity(5, "trainings per alpha, judged on validation", ge=1, le=1000)
     confirm_seeds: int = identity(10, "fresh trainings of the candidate and of alpha 0, judged on the locked test", ge=1, le=1000)
+    arms: tuple[str, ...] = identity(
+        ("placebo", "reweighted"), "arms confirmed beside the candidate: placebo, reweighted, synthetic_only, unfiltered, "
+        "augmented, augmented_mix; a JSON list"
+    )
+    curves: dict[str, tuple[Fraction, ...]] = identity(
+        {}, "arms that the sweep tries, too, with their alphas, as JSON; an empty list of alphas is all above 0"
+    )
+    augmentation: dict[str, JsonValue] = identity({"shift_px": 1}, "task options of the augmented arms, laid over the task's, as JSON")
+    objective: Literal["accuracy", "balanced_accuracy", "recall"] = identity("accuracy", "what the best alpha maximises")
+    objective_classes: tuple[str, ...] = identity((), "the classes whose recall is the objective, a JSON list")
+    guard: Fraction = identity(0.02, "by how much accuracy may fall where it is not the objective")
     parallel_trials: Literal["auto"] | Annotated[int, Field(ge=1)] = free("auto", "trials side by side; auto is what fits")
     fit_deadline_s: float = free(14400, "seconds after which a training's process is ended and its trial begun again", gt=0, le=604800)
     cpus_per_trial: float = free(1, "CPUs of each trial", gt=0)

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.special import stdtr, stdtrit  # scipy.stats has the same quantiles, three times slower to import
 
 from job.errors import JobError
-from job.results import Interval
+from job.results import Gain, Interval
 
 HELPED = "helped"
 HURT = "hurt"
@@ -67,19 +67,6 @@ class Squares:
         variance = seed / seeds + image / images + rest / (seeds * images)
         ratio = np.divide(variance * seeds * images, a, out=np.full(np.shape(a + seeds), np.inf), where=a > 0)
         return _detectable(np.sqrt(variance), np.minimum(_most_df(seeds), (seeds - 1) * ratio**2))
-
-
-@dataclass(frozen=True, slots=True)
-class Gain:
-    """One of several differences: its own 95 % interval, and the p-value that Holm's correction leaves of it."""
-
-    name: str
-    n_images: int
-    mean: float
-    low: float      # unadjusted
-    high: float
-    p_holm: float
-    word: str       # by the adjusted p-value
 
 
 def squares(correct_a_SN: np.ndarray, correct_b_SN: np.ndarray, *, weights_N: np.ndarray | None = None) -> Squares:
@@ -229,7 +216,8 @@ def gains(arms: Sequence[tuple[str, np.ndarray, np.ndarray]], *, weights_N: np.n
     found = [(interval if at in fit else unknown)(a, b, weights_N=weights_N) for at, (_, a, b) in enumerate(arms)]
     adjusted = dict(zip(fit, holm([_p_value(found[at]) for at in fit]), strict=True))
     return tuple(
-        Gain(name, one.n_images, one.mean, one.low, one.high, adjusted.get(at, 1.0), _adjusted_word(one, adjusted.get(at)))
+        Gain(name, one.n_images, one.mean, one.low, one.high, adjusted.get(at, 1.0), _adjusted_word(one, adjusted.get(at)),
+             one.standard_error)
         for at, ((name, _, _), one) in enumerate(zip(arms, found, strict=True))
     )
 

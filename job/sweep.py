@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from job import plugs
+from job import arms, plugs
 from job.errors import DataError, JobError, TemporaryError, revive
 from job.generate import Committed
 from job.ground import drain, layout, lineage, shards
@@ -29,7 +29,7 @@ from job.ground.store import Store
 from job.pool import Floor, check_device, deadline
 from job.records import Mix, Split, Trial
 from job.results import TrialResult
-from job.runplan import Pool, RunPlan
+from job.runplan import Pool, RunPlan, plain
 from job.tasks import TASKS
 from job.trainset import Pixels, training_set
 from job.waiting import until_one_fits, watched
@@ -37,21 +37,20 @@ from job.waiting import until_one_fits, watched
 MAX_FAILURES = 2   # times a trial whose process died is begun again
 
 
-def trial_of(plan: RunPlan, split: Split, mix: Mix, seeds: Sequence[int], judged_on: str) -> Trial:
-    """The trial, named by everything that decides its result."""
+def trial_of(plan: RunPlan, split: Split, mix: Mix, seeds: Sequence[int], judged_on: str, arm: str = "") -> Trial:
+    """The trial, named by everything that decides its result, and by its arm."""
     judged = split.part(judged_on)
+    options = plan.augmented_options if arms.find(arm).augmented else plan.task_options
     identity = lineage.content_id(
-        "trial", lineage.mix_id(mix, plan.recipe.id), plan.task, plan.task_options, seeds,
-        [plan.schedule.steps, plan.schedule.batch_size, plan.schedule.learning_rate, plan.schedule.weight_decay,
-         plan.schedule.size_px, plan.schedule.threads],
+        "trial", lineage.mix_id(mix, plan.recipe.id), plan.task, options, seeds, plain(plan.schedule), arm,
         judged_on, judged["digest"].to_pylist(),
     )
-    return Trial(identity, mix, tuple(seeds), judged_on)
+    return Trial(identity, mix, tuple(seeds), judged_on, arm, options)
 
 
 def train_trial(config: dict[str, Any]) -> None:
     """What runs in the trial's worker: every seed of one arm, then the commit."""
-    with drain.busy(f"{config['room']} at alpha {config['trial'].mix.alpha:g}"):
+    with drain.busy(f"{config['room']}, {config['trial'].told}"):
         _train(config)
 
 
@@ -72,10 +71,10 @@ def _train(config: dict[str, Any]) -> None:
             check_device(pool, "SALTWORKS_SWEEP__GPUS_PER_TRIAL=0")
             torch.set_num_threads(plan.schedule.threads)
             plug = plugs.find(TASKS, plan.task, "task")
-            task = plug(plugs.options(plug, plan.task_options, "task"), classes=len(plan.classes), size_px=plan.schedule.size_px)
+            task = plug(plugs.options(plug, trial.task_options, "task"), classes=len(plan.classes), size_px=plan.schedule.size_px)
             keys = list(config["synthetic"])
             synthetic = dict(zip(keys, ray.get(list(config["synthetic"].values())), strict=True))
-            images, targets = training_set(trial.mix, config["train_ids"], ray.get(config["train"]), synthetic)
+            images, targets, shares = training_set(trial.mix, config["train_ids"], ray.get(config["train"]), synthetic)
             judged, judged_targets = ray.get(config["judged"])
             tensors = {
                 "images_NHWC": torch.from_numpy(images), "targets_N": torch.from_numpy(targets),
@@ -86,12 +85,13 @@ def _train(config: dict[str, Any]) -> None:
             fitted = []
             for seed in trial.seeds:
                 with deadline(plan.fit_deadline_s):
-                    fitted.append(fit(task, plan.schedule, seed, pool.device, **tensors))
+                    fitted.append(fit(task, plan.schedule, seed, pool.device, **tensors, shares=shares))
         _commit(store, plan, TrialResult(
             trial.id, trial.mix.alpha, trial.mix.realised_alpha, trial.mix.n_real, trial.mix.n_synthetic,
-            plan.schedule.samples_seen, trial.seeds, trial.judged_on, np.stack([one.correct_N for one in fitted]),
+            fitted[0].samples_seen, trial.seeds, trial.judged_on, np.stack([one.correct_N for one in fitted]),
             tuple(one.first_loss for one in fitted), tuple(one.loss for one in fitted),
             tuple(one.late_gain for one in fitted), meter.seconds()["train"], meter.seconds()["load"], meter.process,
+            trial.arm,
         ))
     except JobError as error:   # told as an object, for the driver to raise: it is no reason to begin again
         store.create(config["error_key"], json.dumps([type(error).__name__, error.problem, error.cure]).encode())
@@ -147,7 +147,7 @@ def sweep(
     missing = [trial for trial in trials if found[trial.id] is None]
     floor.advance(sum(len(trial.seeds) for trial in trials) - sum(len(trial.seeds) for trial in missing))
     if missing and not floor.pool.workers:
-        raise DataError(f"the trial at alpha {missing[0].mix.alpha:g} is missing", "fit it with: python -m job run")
+        raise DataError(f"{missing[0].told} is missing", "fit it with: python -m job run")
     if missing:
         floor.stop.check()
         until_one_fits(replace(floor.pool, workers=min(floor.pool.workers, len(missing))), room, floor.stop, floor.event)
@@ -157,7 +157,7 @@ def sweep(
         found |= {trial.id: read_result(store, plan, trial.id) for trial in missing}
     lost = [trial for trial in trials if found[trial.id] is None]
     if lost:
-        raise TemporaryError(f"the trial at alpha {lost[0].mix.alpha:g} left no result", "run again to fit it")
+        raise TemporaryError(f"{lost[0].told} left no result", "run again to fit it")
     return Fitted(tuple(result for trial in trials if (result := found[trial.id])), len(missing), len(trials) - len(missing))
 
 
@@ -198,7 +198,7 @@ def _raise_cause(trial: Trial, error: Any) -> NoReturn:
 
     cause = next(iter(error.worker_failures.values()), error)
     cause = getattr(cause, "health_check_failure", cause)   # how Ray Train wraps the death of a worker
-    what = f"the trial at alpha {trial.mix.alpha:g} failed {MAX_FAILURES + 1} times: {type(cause).__name__}: {cause}".splitlines()[0]
+    what = f"{trial.told} failed {MAX_FAILURES + 1} times: {type(cause).__name__}: {cause}".splitlines()[0]
     if isinstance(cause, ray.exceptions.RayActorError):
         raise TemporaryError(what, "run again to fit it") from error
     raise JobError(what, "report it with the settings of the run") from error
@@ -253,7 +253,7 @@ def _fit(
     except ray.train.WorkerGroupError as error:
         _raise_cause(trial, error)
     except ray.train.TrainingFailedError as error:   # the controller or the cluster, not the training
-        raise TemporaryError(f"the trial at alpha {trial.mix.alpha:g} broke: {error}", "run again to fit it") from error
+        raise TemporaryError(f"{trial.told} broke: {error}", "run again to fit it") from error
     told = store.get(error_key)
     if told:
         raise revive(*json.loads(told))

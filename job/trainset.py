@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from job import plugs
+from job.fitting import Shares
 from job.generate import Committed, read_shard
 from job.ground import pixels, shards
 from job.ground.store import ReadOnlyFolder, Store
@@ -76,15 +77,30 @@ class Pixels:
 
 def training_set(
     mix: Mix, real_ids: Sequence[str], real: tuple[np.ndarray, np.ndarray], synthetic: dict[str, dict[str, np.ndarray]]
-) -> tuple[np.ndarray, np.ndarray]:
-    """What a mix trains on: real images first, in the order of the split, then synthetic by class and index."""
-    taken = set(mix.real_ids)
+) -> tuple[np.ndarray, np.ndarray, Shares | None]:
+    """What a mix trains on: real images first, in the order of the split, then what stands beside them.
+
+    That is synthetic images by class and index, or copies in the order of the mix. The shares are those of the mix, if it
+    has any.
+    """
+    taken, row_of = set(mix.real_ids), {name: row for row, name in enumerate(real_ids)}
     rows = [row for row, name in enumerate(real_ids) if name in taken]
-    images, targets = [real[0][rows]], [real[1][rows]]
+    copied = [row_of[name] for name, count in mix.copies for _ in range(count)]
+    images, targets = [real[0][rows], real[0][copied]], [real[1][rows], real[1][copied]]
     for take in mix.synthetic:
         if take.count:
             part = synthetic[take.words.key]
             at = np.searchsorted(part["index"], take.indices())
             images.append(part["images"][at])
             targets.append(np.full(take.count, part["label"], np.int64))
-    return np.concatenate(images), np.concatenate(targets)
+    labels = np.concatenate(targets)
+    return np.concatenate(images), labels, _shares(mix, labels, len(rows))
+
+
+def _shares(mix: Mix, labels_N: np.ndarray, n_real: int) -> Shares | None:
+    """A group for each share of the mix; the first ``n_real`` rows are the real ones."""
+    if not mix.shares:
+        return None
+    kinds = {(one.label, one.real): at for at, one in enumerate(mix.shares)}
+    groups = [kinds[label, row < n_real] for row, label in enumerate(labels_N.tolist())]
+    return Shares(np.asarray(groups, np.int64), np.asarray([one.share for one in mix.shares], float), mix.in_loss)

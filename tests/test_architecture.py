@@ -14,7 +14,7 @@ LEVELS = (   # an import may stay on its level or go down, never up
     {"records", "results", "errors", "runplan"},
     {"settings", "settings_groups", "ground", "plugs"},
     {"generators", "metrics", "tasks", "real"},
-    {"plan", "splitting", "near_duplicates", "filtering", "mixing", "statistics"},
+    {"plan", "splitting", "near_duplicates", "filtering", "mixing", "arms", "choosing", "statistics"},
     {
         "pool", "lives", "drawing", "fitting", "generate", "decisions", "trainset", "measure", "sweep", "report", "publish",
         "admit", "kube", "kube_jobs", "watch", "cluster", "preview", "doctor", "settings_table",
@@ -24,7 +24,7 @@ LEVELS = (   # an import may stay on its level or go down, never up
     {"__main__"},
 )
 ROOMS = ("generate", "measure", "filtering", "mixing", "sweep", "report", "publish")   # left to right
-COLD = {"plan", "splitting", "near_duplicates", "filtering", "mixing", "statistics"}
+COLD = {"plan", "splitting", "near_duplicates", "filtering", "mixing", "arms", "choosing", "statistics"}
 HOT = {"cluster", "watch", "drawing", "generate", "measure", "sweep", "trainset", "pool", "waiting", "fitting"}
 BLIND = COLD - {"plan", "splitting"} | HOT - {"cluster"} | {"decisions", "publish", "report"}   # they take parts of the plan
 PLUGS = {"generators", "metrics", "tasks", "real"}

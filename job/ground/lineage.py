@@ -72,6 +72,7 @@ def specs(recipe: Recipe, words: ClassWords, unit: Unit) -> Iterator[SampleSpec]
 
 
 def mix_id(mix: Mix, recipe_id: str) -> str:
-    """Id of a training set: the real ids, and per class the taken indices of one recipe."""
+    """Id of a training set: the real ids, per class the taken indices of one recipe, and what is not simply drawn alike."""
     takes = [(take.words.key, take.hi, sha256(take.bitmap)) for take in mix.synthetic if take.count]
-    return content_id("mix", mix.real_ids, recipe_id if takes else "", takes)
+    further = [[list(one) for one in mix.copies], [[one.label, one.real, one.share] for one in mix.shares], mix.in_loss]
+    return content_id("mix", mix.real_ids, recipe_id if takes else "", takes, *([further] if mix.copies or mix.shares else []))

@@ -31,7 +31,7 @@ def recommend(planned: RunPlan, split: Split, alpha: float, held: Sequence[Held]
     train = split.part("train")
     kept = {one.words.key: one.kept for one in held}
     return mixing.mix(alpha, planned.alphas, train["id"].to_pylist(), train["label"].to_pylist(), planned.classes, kept,
-                      planned.allocation)
+                      planned.salting)
 
 
 def mix_bytes(planned: RunPlan, split: Split, mix: Mix, held: Sequence[Held], privacy: bool) -> bytes:

@@ -48,8 +48,8 @@ def _spent(found: Found, ledger: Ledger) -> tuple[CostLine, ...]:
     """The run's bill, with what led to none of its commits shown apart."""
     own = [one for one in found.committed if one.run == found.plan.run]
     committed = {
-        "generate": sum(one.draw_s + one.encode_s for one in own), "sweep": sum(one.seconds for one in found.results),
-        "confirm": found.candidate.seconds + found.baseline.seconds,
+        "generate": sum(one.draw_s + one.encode_s for one in own), "sweep": sum(one.seconds for one in (*found.results, *found.curves)),
+        "confirm": sum(one.seconds for one in (found.candidate, found.baseline, *found.others)),
     }
     return with_repeated(ledger.total(found.plan.price), committed)
 

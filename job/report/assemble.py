@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 
 import job
-from job import mixing, plugs, statistics
+from job import choosing, statistics
 from job.errors import redact, redact_all, redact_json
 from job.generate import Committed
 from job.ground import layout
 from job.ground.bill import DRAWING, per
 from job.records import Refusal, Split, Tally
+from job.report import beside
 from job.report.model import Arm, ClassRow, Confirmed, CostOf, Counts, Gain, Prices, Report, Spent
 from job.report.words import verdict_paragraph
-from job.results import Choice, CostLine, Interval, TrialResult, Verdict
+from job.results import Choice, Control, CostLine, Interval, TrialResult, Verdict
 from job.runplan import RunPlan, plain
-from job.tasks import TASKS
 
 LIBRARIES = ("ray", "torch", "torchvision", "torchmetrics", "diffusers", "transformers", "pyarrow", "pillow", "numpy", "scikit-learn")
 REFUSED = 20   # named in the report; all of them are in refused.json
@@ -49,6 +49,9 @@ class Found:
     candidate: TrialResult
     baseline: TrialResult
     verdict: Verdict
+    others: Sequence[TrialResult] = ()    # the arms of the confirmation
+    controls: Sequence[Control] = ()      # and what they say
+    curves: Sequence[TrialResult] = ()    # the arms of the sweep
 
 
 def assemble(
@@ -56,12 +59,15 @@ def assemble(
 ) -> Report:
     """The whole report. ``flags``: class key to the reason why it lies far below its peers. It holds no URL's secret."""
     plan, choice, verdict = found.plan, found.choice, found.verdict
-    arms = [_arm(one) for one in found.results]
+    on_val, on_test = (choosing.weights(plan.objective, found.split.part(name)["label"].to_numpy()) for name in ("val", "test"))
+    arms = [_arm(one, on_val) for one in found.results]
+    others = beside.beside(found, on_test)
+    beyond = beside.beyond(verdict.word, others)
     classes = _classes(found, flags)
     counts = Counts(**{name: sum(getattr(row, name) for row in classes) for name in Counts.model_fields})
     rooms = _spent(spent)
-    confirmed = [_confirmed(found.baseline), _confirmed(found.candidate)]
-    score_name = plugs.find(TASKS, plan.task, "task").score_name
+    confirmed = [_confirmed(one, on_test) for one in (found.baseline, found.candidate)]
+    score_name = beside.score_name(plan)
     gain = _gain(verdict.gain)
     return Report(
         dataset=plan.dataset, run=plan.run, edition=plan.edition,
@@ -69,18 +75,19 @@ def assemble(
         sentence=verdict_paragraph(
             word=verdict.word, candidate=choice.candidate, gain=verdict.gain, baseline_accuracy=confirmed[0].test_accuracy,
             candidate_accuracy=confirmed[1].test_accuracy, smallest_detectable=verdict.smallest_detectable,
-            would_decide=verdict.would_decide, score_name=score_name,
+            would_decide=verdict.would_decide, score_name=score_name, beyond=beyond,
         ),
         gain=gain.mean, gain_interval=(gain.low, gain.high), gain_detail=gain,
         smallest_detectable=verdict.smallest_detectable, would_decide=verdict.would_decide, test_looks=found.looks,
         score_name=score_name, argmax_alpha=max(arms, key=lambda arm: (arm.val_accuracy, -arm.alpha)).alpha,
         argmax_val_gain=max(arm.val_accuracy for arm in arms) - arms[0].val_accuracy, one_se_alpha=choice.one_se_alpha,
-        interior_optimum=mixing.interior_optimum(found.results, choice.candidate),
+        interior_optimum=choosing.interior_optimum(found.results, choice.candidate, on_val),
         arms=arms, confirmed=confirmed, n_train=sum(plan.n_train), n_val=plan.n_val, n_test=plan.n_test, n_aside=plan.n_aside,
         aside=_aside(found.split), n_refused=len(refused), refused=_told(refused[:REFUSED]),
         counts=counts, rounds=found.rounds, classes=classes, warnings=[*warnings, *_missing(plan, refused)], spent=rooms,
         wall_s=round(sum(one.wall_s for one in rooms), 2), cost=per(1, spent),
-        cost_of=_cost_of(spent, counts.kept, len(found.results) + 2, verdict), reused=_reused(found),
+        cost_of=_cost_of(spent, counts.kept, len(found.results) + len(found.curves) + len(found.others) + 2, verdict),
+        reused=_reused(found),
         prices=Prices(**plain(plan.price)),
         generator=_shown({
             "name": plan.recipe.generator, **_origin(found), "weights": plan.recipe.weights, "recipe": plan.recipe.id,
@@ -89,6 +96,9 @@ def assemble(
         settings=_shown({name: value for name, value in plain(plan).items() if name not in ("classes", "recipe", "price")}),
         versions={"saltworks": job.__version__, "python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
         hardware={"machine": platform.machine(), "system": platform.system(), "processors": str(os.cpu_count())},
+        beside=others, beyond=beyond, curves=beside.curves([(one.arm, _arm(one, on_val)) for one in found.curves]),
+        stability=beside.stability(choice.stability), guarded=_gain(verdict.guarded) if verdict.guarded else None,
+        held=beside.held(plan, found.looks),
     )
 
 
@@ -128,8 +138,8 @@ def _origin(found: Found) -> dict[str, str]:
     return dict(zip(("model", "revision", "licence"), found.committed[0].origin, strict=True)) if found.committed else {}
 
 
-def _arm(result: TrialResult) -> Arm:
-    per_seed = result.correct_SN.mean(axis=1, dtype=float)
+def _arm(result: TrialResult, weights_N: np.ndarray | None) -> Arm:
+    per_seed = choosing.per_seed(result.correct_SN, weights_N)
     error = float(per_seed.std(ddof=1) / np.sqrt(len(per_seed))) if len(per_seed) > 1 else 0.0
     return Arm(
         alpha=result.alpha, realised_alpha=result.realised_alpha, n_real=result.n_real, n_synthetic=result.n_synthetic,
@@ -138,8 +148,8 @@ def _arm(result: TrialResult) -> Arm:
     )
 
 
-def _confirmed(result: TrialResult) -> Confirmed:
-    per_seed = result.correct_SN.mean(axis=1, dtype=float)
+def _confirmed(result: TrialResult, weights_N: np.ndarray | None) -> Confirmed:
+    per_seed = choosing.per_seed(result.correct_SN, weights_N)
     return Confirmed(alpha=result.alpha, seeds=list(result.seeds), test_accuracy=float(per_seed.mean()),
                      test_accuracies=per_seed.tolist())
 

@@ -47,6 +47,38 @@ class Confirmed(Part):
     test_accuracies: list[float] = Field(description="one per seed")
 
 
+class Beside(Part):
+    """An arm that was confirmed beside the candidate, on the same seeds and images."""
+
+    arm: str
+    title: str
+    asks: str = Field(description="what the candidate's distance from it tells")
+    control: bool = Field(description="whether a gain counts as information only beyond it")
+    alpha: float
+    n_real: int
+    n_synthetic: int
+    samples_seen: int
+    test_accuracy: float
+    test_accuracies: list[float] = Field(description="one per seed")
+    effect: Gain = Field(description="this arm minus α = 0")
+    effect_word: str = Field(description="verdict on it, corrected for the number of arms (Holm)")
+    beyond: Gain = Field(description="the candidate minus this arm")
+    beyond_word: str = Field(description="verdict on that, corrected likewise")
+
+
+class ArmCurve(Part):
+    """An arm that the sweep tried at several α, on validation."""
+
+    arm: str
+    title: str
+    arms: list[Arm]
+
+
+class Often(Part):
+    alpha: float
+    share: float = Field(description="how often it would be the candidate, over bootstrap draws of seeds and images")
+
+
 class ClassRow(Part):
     """One class: what went in, what came out."""
 
@@ -145,3 +177,9 @@ class Report(Part):
     settings: dict[str, object]
     versions: dict[str, str]
     hardware: dict[str, str]
+    beside: list[Beside] = Field(default=[], description="arms of the confirmation beside the candidate and α = 0")
+    beyond: str = Field(default="", description="whether the gain is more than the control arms give, in words")
+    curves: list[ArmCurve] = []
+    stability: list[Often] = []
+    guarded: Gain | None = Field(default=None, description="difference in accuracy, where the objective is another")
+    held: dict[str, str] = Field(default={}, description="what was held fixed, and what was touched how often")

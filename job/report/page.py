@@ -83,6 +83,7 @@ def render(report: Report, figure_png: bytes, gallery: Sequence[Picture]) -> str
         scores=score_names(report.classes), kinds=list(dict.fromkeys(kind for one in report.spent for kind in one.worker_s)),
         gain_scale=around_zero([report.gain_detail], report.smallest_detectable),
         class_scale=around_zero([row.gain for row in report.classes if row.gain and judged(row)]), judged=judged,
+        beside_scale=around_zero([gain for one in report.beside for gain in (one.effect, one.beyond)]),
         val_scale=spread(value for arm in report.arms for value in arm.val_accuracies),
         test_scale=spread(value for one in report.confirmed for value in one.test_accuracies),
         time_scale=Scale(0, max((max(one.wall_s, sum(one.worker_s.values())) for one in report.spent), default=1.0)),

@@ -3,10 +3,11 @@
 Accuracies and gains come in as fractions of 1. Gains are told in points: 1 point = 0.01.
 """
 
+from collections.abc import Sequence
 from textwrap import wrap
 from typing import Protocol
 
-from job.report.model import Report, Spent
+from job.report.model import Beside, Report, Spent
 
 HEADLINES = {
     "helped": "Synthetic data helped",
@@ -45,11 +46,12 @@ def verdict_paragraph(
     smallest_detectable: float,
     would_decide: str,
     score_name: str,
+    beyond: str = "",
 ) -> str:
     """The verdict for someone who reads nothing else: three to six sentences, without line breaks.
 
     ``word`` is one of ``HEADLINES`` (``KeyError`` otherwise); ``gain`` is candidate minus α = 0 on the locked test;
-    ``would_decide`` is a clause without a full stop, or empty.
+    ``would_decide`` is a clause without a full stop, or empty; ``beyond`` what the control arms say of a gain.
     """
     tested = (f"On {gain.n_images:,} locked real test image{'s' * (gain.n_images != 1)} and "
               f"{seeds(gain.n_seeds, 'fresh')}, training with {_share(candidate)}")
@@ -59,7 +61,7 @@ def verdict_paragraph(
     parts = [f"{HEADLINES[word]}."]
     if word == "helped":
         parts += [f"{tested} raised {score_name} by {points(gain.mean, places)} points {bounds(gain)} over real images alone "
-                  f"{change}.", f"The recommended share is α* = {candidate:g}."]
+                  f"{change}.", beyond, f"The recommended share is α* = {candidate:g}."]
     elif word == "hurt":
         # told as a loss, so the interval is turned round with it
         loss = f"[{points(-gain.high, places)}, {points(-gain.low, places)}]"
@@ -76,6 +78,18 @@ def verdict_paragraph(
     return " ".join([*filter(None, parts), CONDITIONAL])
 
 
+def beyond_words(shown: Sequence[str], open_: Sequence[str]) -> str:
+    """One sentence: which controls the candidate exceeds beyond their interval, and which it is not shown to exceed."""
+    if not open_:
+        return f"The gain goes beyond {_listed(shown)}: it is the images' own."
+    told = f"The gain is not shown to go beyond {_listed(open_)}, which may be all that it is"
+    return f"{told}; it goes beyond {_listed(shown)}." if shown else f"{told}."
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(f"the {name.replace('_', ' ')} arm" for name in names)
+
+
 def summary_lines(report: Report, where: str) -> str:
     """What the command prints when it is done: verdict, α*, images, the place of the report, and where the time went.
 
@@ -88,6 +102,7 @@ def summary_lines(report: Report, where: str) -> str:
         f"verdict    {report.verdict}: {report.score_name} {points(gain.mean, decimals(gain), signed=True)} points{interval}",
         f"           {tested}; candidate α = {report.candidate:g}",
         f"α*         {report.alpha_star:g}",
+        *(_arm_line(one) for one in report.beside),
         f"optimistic best on validation: α = {report.argmax_alpha:g}, {points(report.argmax_val_gain, signed=True)} points: the best of "
         f"{len(report.arms)}",
         f"images     {counts.planned:,} planned = {counts.kept:,} kept + {counts.rejected:,} rejected + {counts.failed:,} failed"
@@ -99,6 +114,12 @@ def summary_lines(report: Report, where: str) -> str:
         *_time_table(report),
     ]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _arm_line(one: Beside) -> str:
+    """An arm of the confirmation: its own effect, and by what the candidate exceeds it."""
+    own, over = (f"{points(gain.mean, 1, signed=True)} {bounds(gain, signed=True)}" for gain in (one.effect, one.beyond))
+    return _clipped(f"{'arm':<11}{one.arm} {own} against α = 0; the candidate against it {over}", WIDTH)
 
 
 def points(value: float, places: int = 1, *, signed: bool = False) -> str:

@@ -37,8 +37,8 @@ class Task(Protocol):
     def augment(self, inputs: "torch.Tensor", generator: "torch.Generator") -> "torch.Tensor":
         """Training-time augmentation on the device, from the given generator alone."""
 
-    def loss(self, outputs: "torch.Tensor", targets: "torch.Tensor") -> "torch.Tensor":
-        """Mean loss of a batch, a scalar."""
+    def loss(self, outputs: "torch.Tensor", targets: "torch.Tensor", weights_B: "torch.Tensor | None" = None) -> "torch.Tensor":
+        """Mean loss of a batch, a scalar; each image's multiplied by its weight, if there are any."""
 
     def correct(self, outputs: "torch.Tensor", targets: "torch.Tensor") -> "torch.Tensor":
         """uint8 (B,): 1 where the image counts as right."""

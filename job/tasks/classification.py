@@ -99,11 +99,13 @@ class Classification:
             inputs = padded[at, channel, (dy[:, None] + rows)[:, None, :, None], (dx[:, None] + cols)[:, None, None, :]]
         return inputs
 
-    def loss(self, outputs: "torch.Tensor", targets: "torch.Tensor") -> "torch.Tensor":
+    def loss(self, outputs: "torch.Tensor", targets: "torch.Tensor", weights_B: "torch.Tensor | None" = None) -> "torch.Tensor":
         """Cross-entropy in nats."""
         import torch
 
-        return torch.nn.functional.cross_entropy(outputs, targets)
+        if weights_B is None:
+            return torch.nn.functional.cross_entropy(outputs, targets)
+        return (weights_B * torch.nn.functional.cross_entropy(outputs, targets, reduction="none")).mean()
 
     def correct(self, outputs: "torch.Tensor", targets: "torch.Tensor") -> "torch.Tensor":
         """uint8 (B,)."""

@@ -24,7 +24,7 @@ def fit_all(
     task = plug(plugs.options(plug, planned.task_options, "task"), classes=len(planned.classes), size_px=planned.schedule.size_px)
     real = {part: trainset.decode_real(planned, split.part(part)) for part in ("train", "val", "test")}
     for mix in mixes.values():
-        images, targets = trainset.training_set(mix, split.part("train")["id"].to_pylist(), real["train"], dict(drawn))
+        images, targets, _ = trainset.training_set(mix, split.part("train")["id"].to_pylist(), real["train"], dict(drawn))
         for part, seeds in (("val", planned.sweep_seeds), ("test", planned.confirm_seeds)):
             tensors = {name: torch.from_numpy(array) for name, array in zip(
                 ("images_NHWC", "targets_N", "judged_MHWC", "judged_targets_M"), (images, targets, *real[part]), strict=True)}

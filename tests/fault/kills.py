@@ -26,7 +26,8 @@ from job.runplan import Pool, RunPlan
 FLAGS = (   # 2 alphas × 2 seeds; ten classes of 24 images in units of 4, each drawn in about half a second
     "--generator.name", "fake", "--generator.images_per_class", "24", "--generator.unit_size", "4", "--generator.batch_size", "2",
     "--generator.options.seconds_per_image", "0.1", "--generator.cpus_per_actor", "0.5", "--generator.actors", "2",
-    "--measure.metrics", "{}", "--filter.kind", "none", "--sweep.alphas", "0,.5", "--sweep.seeds", "2", "--sweep.confirm_seeds", "2",
+    "--measure.metrics", "{}", "--filter.kind", "none", "--sweep.arms", "[]", "--sweep.alphas", "0,.5", "--sweep.seeds", "2",
+    "--sweep.confirm_seeds", "2",
     "--sweep.cpus_per_trial", "0.5", "--sweep.parallel_trials", "2", "--train.steps", "20", "--progress", "json",
 )
 POOLS = {"generate": Pool(2, 0.5, 0), "sweep": Pool(2, 0.5, 0)}

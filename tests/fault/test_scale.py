@@ -52,7 +52,7 @@ def fit_all(store: Store, planned: RunPlan, split: Split) -> list[TrialResult]:
     train = split.part("train")
     kept = {words.key: np.ones(quota, bool) for words, quota in zip(planned.classes, planned.quotas, strict=True)}
     mixes = {alpha: mixing.mix(alpha, planned.alphas, train["id"].to_pylist(), train["label"].to_pylist(), planned.classes, kept,
-                               planned.allocation) for alpha in planned.alphas}
+                               planned.salting) for alpha in planned.alphas}
     return fitted.fit_all(planned, split, mixes, drawn)
 
 

@@ -14,7 +14,8 @@ from job.report.model import Report
 
 SMALL = (   # the whole job in its smallest honest form: 2 alphas × 2 seeds
     "--generator.name", "fake", "--generator.images_per_class", "auto", "--measure.metrics", "{}", "--filter.kind", "none",
-    "--sweep.alphas", "0,.5", "--sweep.seeds", "2", "--sweep.confirm_seeds", "2", "--train.steps", "40", "--progress", "json",
+    "--sweep.arms", "[]", "--sweep.alphas", "0,.5", "--sweep.seeds", "2",
+    "--sweep.confirm_seeds", "2", "--train.steps", "40", "--progress", "json",
 )
 
 

@@ -55,6 +55,18 @@ def test_the_report_follows_its_published_schema_and_adds_up(demo: tuple) -> Non
     assert report["verdict"] == "helped"   # the shipped weights draw digits that 80 real ones lack
 
 
+def test_the_embedded_generator_helps_and_copies_of_the_real_images_do_not(demo: tuple) -> None:
+    report = json.loads((report_of(demo[0]) / "report.json").read_text())
+    assert report["verdict"] == "helped"
+    assert report["gain_interval"][0] > 0
+    beside = {one["arm"]: one for one in report["beside"]}
+    assert list(beside) == ["placebo", "reweighted"]
+    assert beside["placebo"]["effect_word"] == "no detectable difference"
+    assert {one["beyond_word"] for one in beside.values()} == {"helped"}
+    assert report["beyond"] in report["sentence"]
+    assert sum(one["share"] for one in report["stability"]) == pytest.approx(1)
+
+
 def test_the_version_is_published_pointed_to_and_verifies(demo: tuple) -> None:
     root, _ = demo
     version = json.loads((root / "digits/versions/000001.json").read_text())
@@ -82,6 +94,7 @@ def test_the_second_run_and_the_report_alone_give_the_same_answer(demo: tuple) -
 def test_the_plan_prints_what_would_be_done_and_writes_nothing(tmp_path: Path) -> None:
     told = run("plan", tmp_path / "nothing")
     assert told.returncode == 0, told.stderr
-    for word in ("80 train, 200 validation, 617 locked test", "800 in 20 units of 40", "50: 6 alphas × 5 seeds", "no price is set"):
+    for word in ("80 train, 200 validation, 617 locked test", "800 in 20 units of 40", "70: 6 alphas × 5 seeds, then 4 × 10",
+                 "no price is set"):
         assert word in told.stdout
     assert not list(tmp_path.iterdir())

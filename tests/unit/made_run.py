@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from job import admit, filtering, generate, measure, mixing, plan, plugs, settings
+from job import admit, choosing, filtering, generate, measure, mixing, plan, plugs, settings
 from job.generators import GENERATORS
 from job.ground import cost, layout, lineage, shards
 from job.ground.starts import Starts
@@ -171,8 +171,8 @@ def _judged(
                            part, correct_SN, (2.0,) * len(seeds), (0.5,) * len(seeds), (0.01,) * len(seeds), 1.0)
 
     results = tuple(answers(alpha, planned.sweep_seeds, "val") for alpha in planned.alphas)
-    choice = mixing.choose(results)
+    choice = choosing.choose(results)
     candidate, baseline = (answers(alpha, planned.confirm_seeds, "test") for alpha in (choice.candidate, 0.0))
-    verdict = mixing.verdict(candidate, baseline)
+    verdict = choosing.verdict(candidate, baseline)
     assert verdict.word == word
     return results, choice, candidate, baseline, verdict

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from job.choosing import choose, few_seeds, interior_optimum, verdict
 from job.errors import JobError
-from job.mixing import choose, few_seeds, interior_optimum, verdict
 from job.results import TrialResult
 
 pytestmark = pytest.mark.unit

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from job.choosing import convergence
 from job.errors import JobError
-from job.mixing import convergence
 from job.results import TrialResult
 
 pytestmark = pytest.mark.unit

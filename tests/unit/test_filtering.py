@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from job.errors import JobError, QualityError, SettingsError
-from job.filtering import Rule, decide, flag_classes, kept_bitmap, next_units, refuse_short, shortfall, tally
+from job.filtering import Rule, bitmap, decide, flag_classes, next_units, refuse_short, shortfall, tally
 from job.ground.lineage import class_words
 from job.records import DECISION_SCHEMA, STATES
 
@@ -145,14 +145,14 @@ def test_a_rule_that_cannot_decide_is_refused_with_the_cure(arguments, cure):
 @law(RULES, QUOTA, SCORES, st.integers(0, 9))
 def test_the_bitmap_has_a_bit_at_every_kept_index_and_nowhere_else(rule, quota, scores, start):
     found = decide(rule, quota, drawn(scores, start))
-    bitmap = kept_bitmap(found, start + len(scores))
-    assert bitmap.dtype == bool
-    assert np.flatnonzero(bitmap).tolist() == [start + at for at, state in enumerate(states(found)) if state == "kept"]
+    kept = bitmap(found, "kept", start + len(scores))
+    assert kept.dtype == bool
+    assert np.flatnonzero(kept).tolist() == [start + at for at, state in enumerate(states(found)) if state == "kept"]
 
 
 def test_a_kept_index_that_was_never_drawn_is_a_defect():
     with pytest.raises(JobError, match="index 2 is kept"):
-        kept_bitmap(decide(NONE, 9, drawn([1.0] * 3)), 2)
+        bitmap(decide(NONE, 9, drawn([1.0] * 3)), "kept", 2)
 
 
 @law(st.sampled_from([NONE, THRESHOLD]), QUOTA, SCORES, st.integers(1, 16))

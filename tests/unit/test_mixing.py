@@ -7,9 +7,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from job.arms import find
 from job.errors import DataError, QualityError, SettingsError
 from job.ground.lineage import class_words, mix_id
 from job.mixing import allocate, check_supply, mix, needed, sweep_alphas, total_synthetic
+from job.records import Salting
 
 pytestmark = pytest.mark.unit
 
@@ -84,7 +86,7 @@ def test_a_grid_that_can_answer_nothing_is_refused_with_the_cure(alphas):
 
 @law(st.integers(0, 10_000), COUNTS, RULES)
 def test_the_classes_get_their_exact_share_rounded_down_or_up_and_the_whole_total(total, counts, rule):
-    takes = allocate(total, counts, rule)
+    takes = allocate(total, counts, Salting(rule))
     weights = counts if rule == "proportional" else [1] * len(counts)
     assert sum(takes) == total
     for take, weight in zip(takes, weights, strict=True):
@@ -96,7 +98,7 @@ def test_the_classes_get_their_exact_share_rounded_down_or_up_and_the_whole_tota
 def test_among_equal_classes_the_earlier_ones_get_the_remainder(total, count, classes):
     takes = allocate(total, [count] * classes)
     assert list(takes) == sorted(takes, reverse=True)
-    assert takes == allocate(total, [count] * classes, "equal")
+    assert takes == allocate(total, [count] * classes, Salting("equal"))
 
 
 @law(st.integers(0, 1000), COUNTS, st.integers(1, 50))
@@ -106,7 +108,7 @@ def test_only_the_proportions_of_the_real_classes_count(total, counts, factor):
 
 def test_an_unknown_rule_and_a_set_without_real_images_are_refused():
     with pytest.raises(SettingsError, match="'fair'"):
-        allocate(10, [1, 2], "fair")
+        allocate(10, [1, 2], Salting("fair"))
     with pytest.raises(DataError, match="no class"):
         allocate(10, [0, 0])
 
@@ -116,15 +118,15 @@ def test_what_is_needed_serves_every_alpha_and_not_one_image_less_would(counts, 
     assume(sum(counts) >= 20)
     alphas = (0.0, *alphas, 1.0)
     words, (ids, labels) = words_of(counts), real(counts)
-    need = needed(alphas, counts, rule)
+    need = needed(alphas, counts, Salting(rule))
     kept = {one.key: np.ones(count, dtype=bool) for one, count in zip(words, need, strict=True)}
     for alpha in alphas:
-        mix(alpha, alphas, ids, labels, words, kept, rule)
+        mix(alpha, alphas, ids, labels, words, kept, Salting(rule))
     for at, one in enumerate(words):
         if need[at]:
             poorer = kept | {one.key: kept[one.key][1:]}
             with pytest.raises(QualityError, match="1 missing"):
-                [mix(alpha, alphas, ids, labels, words, poorer, rule) for alpha in alphas]
+                [mix(alpha, alphas, ids, labels, words, poorer, Salting(rule)) for alpha in alphas]
 
 
 def test_a_plan_that_is_too_small_is_refused_by_name_and_number_before_anything_is_drawn():
@@ -147,7 +149,7 @@ def test_a_short_class_is_refused_never_capped():
 def test_the_realised_share_is_the_asked_one_to_half_an_image(counts, alpha, rule):
     assume(sum(counts) >= 20)
     words, (ids, labels) = words_of(counts), real(counts)
-    made = mix(alpha, GRID, ids, labels, words, supply(words, 3000), rule)
+    made = mix(alpha, GRID, ids, labels, words, supply(words, 3000), Salting(rule))
     assert made.real_ids == tuple(ids)
     assert made.realised_alpha == made.n_synthetic / (made.n_synthetic + made.n_real)
     assert abs(made.realised_alpha - alpha) <= 1 / (2 * (made.n_real + made.n_synthetic)) + 1e-12
@@ -167,9 +169,9 @@ def test_a_mix_takes_the_first_kept_images_of_each_class_and_no_other(counts, al
     assume(sum(counts) >= 20)
     words, (ids, labels) = words_of(counts), real(counts)
     kept = supply(words, 9000 // len(words) * 2, share, seed)
-    made = mix(alpha, GRID, ids, labels, words, kept, rule)
+    made = mix(alpha, GRID, ids, labels, words, kept, Salting(rule))
     takes = {take.words.key: take for take in made.synthetic}
-    for one, asked in zip(words, allocate(made.n_synthetic, counts, rule), strict=True):
+    for one, asked in zip(words, allocate(made.n_synthetic, counts, Salting(rule)), strict=True):
         assert (one.key in takes) == (asked > 0)
         if asked:
             indices = takes[one.key].indices()
@@ -183,7 +185,7 @@ def test_mixes_are_nested_wherever_a_class_grows_by_an_image(counts, one, other,
     assume(sum(counts) >= 20)
     words, (ids, labels) = words_of(counts), real(counts)
     kept = supply(words, 3000, 0.8)
-    less, more = (mix(alpha, GRID, ids, labels, words, kept, rule) for alpha in sorted((one, other)))
+    less, more = (mix(alpha, GRID, ids, labels, words, kept, Salting(rule)) for alpha in sorted((one, other)))
     larger = {take.words.key: set(take.indices()) for take in more.synthetic}
     weights = dict(zip((word.key for word in words), counts if rule == "proportional" else [1] * len(counts), strict=True))
     for take in less.synthetic:
@@ -209,3 +211,68 @@ def test_labels_that_nobody_described_and_sets_without_real_images_are_bad_data(
     for ids, labels in (([], []), (["a"], [0, 1])):
         with pytest.raises(DataError, match="real training images"):
             mix(0.0, GRID, ids, labels, words, {})
+
+
+SALTINGS = st.builds(Salting, st.sampled_from(["proportional", "equal"]), st.just(()), st.sampled_from(["matched", "all"]),
+                     st.sampled_from(["draws", "loss"]))
+
+
+@law(COUNTS.filter(lambda counts: min(counts) > 0), BETWEEN, SALTINGS)
+def test_a_placebo_stands_where_the_synthetic_images_stood_class_by_class(counts, alpha, salting):
+    assume(round(alpha / (1 - alpha) * sum(counts)))
+    ids, labels = real(counts)
+    words = words_of(counts)
+    arguments = (alpha, GRID, ids, labels, words, supply(words, 1200), salting)
+    salted, placebo = mix(*arguments), mix(*arguments[:5], {}, salting, find("placebo"))
+    assert placebo.synthetic == ()
+    assert placebo.shares == salted.shares
+    label_of = dict(zip(ids, labels, strict=True))
+    for one in words:
+        copies = [count for name, count in placebo.copies if label_of[name] == one.label]
+        taken = sum(take.count for take in salted.synthetic if take.words.key == one.key)
+        if salting.supply == "matched":
+            assert sum(copies) == taken
+            spread = [*copies, *[0] * (counts[one.label] - len(copies))]
+            assert max(spread) - min(spread) <= 1   # every real image as often as every other
+    assert set(label_of) >= {name for name, _ in placebo.copies}   # nothing but training images
+    assert len({mix_id(salted, "r"), mix_id(placebo, "r"), mix_id(mix(0.0, *arguments[1:]), "r")}) == 3
+
+
+@law(COUNTS, BETWEEN, SALTINGS.filter(lambda salting: salting.supply == "all"))
+def test_all_that_was_kept_stands_there_and_shares_what_alpha_gives_it(counts, alpha, salting):
+    assume(round(alpha / (1 - alpha) * sum(counts)))
+    ids, labels = real(counts)
+    words = words_of(counts)
+    made = mix(alpha, GRID, ids, labels, words, supply(words, 1200), salting)
+    asked = allocate(total_synthetic(alpha, len(ids), GRID), counts, salting)
+    assert {take.words.label: take.count for take in made.synthetic} == {
+        label: max(1200, count) for label, count in enumerate(asked) if count}
+    assert sum(one.share for one in made.shares) == pytest.approx(1)
+    assert sum(one.share for one in made.shares if not one.real) == pytest.approx(alpha)
+    for one in made.shares:   # as if as many stood there as were asked for
+        of = asked[one.label] * alpha / sum(asked) if not one.real else counts[one.label] * (1 - alpha) / len(ids)
+        assert one.share == pytest.approx(of)
+    assert made.in_loss == (salting.weighting == "loss")
+
+
+@law(st.lists(st.integers(1, 60), min_size=2, max_size=6), BETWEEN, st.data())
+def test_only_the_named_classes_get_synthetic_images_and_in_all_as_many(counts, alpha, data):
+    assume(round(alpha / (1 - alpha) * sum(counts)))
+    total = total_synthetic(alpha, sum(counts), GRID)
+    only = tuple(data.draw(st.sets(st.integers(0, len(counts) - 1), min_size=1)))
+    takes = allocate(total, counts, Salting("only", only))
+    assert sum(takes) == total
+    assert {at for at, count in enumerate(takes) if count} <= set(only)
+
+
+def test_only_without_a_class_and_a_class_without_only_are_refused():
+    for salting in (Salting("only"), Salting("equal", (0,))):
+        with pytest.raises(SettingsError, match="classes are named for it"):
+            allocate(5, [1, 2], salting)
+
+
+def test_a_reweighted_set_is_real_alone_and_every_class_gets_the_same():
+    ids, labels = real([30, 0, 6])
+    made = mix(0.0, GRID, ids, labels, words_of([30, 0, 6]), {}, Salting(), find("reweighted"))
+    assert (made.real_ids, made.synthetic, made.copies) == (tuple(ids), (), ())
+    assert [(one.label, one.real, one.share) for one in made.shares] == [(0, True, 0.5), (2, True, 0.5)]

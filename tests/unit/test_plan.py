@@ -32,8 +32,12 @@ CHANGED = {   # another value of every setting
     "generator.actors": "2", "generator.cpus_per_actor": ".5", "generator.gpus_per_actor": "1", "generator.device": "cpu",
     "generator.resource": "draws", "sweep.resource": "trains", "measure.metrics": "{}",
     "filter.kind": "quota", "filter.score": "clipscore.own", "filter.minimum": "1", "filter.oversample": "2", "filter.max_rounds": "4",
-    "mixing.allocation": "equal", "task.options": '{"flip": true}', "train.size_px": "32", "train.steps": "7", "train.batch_size": "8",
-    "train.learning_rate": ".1", "train.weight_decay": ".1", "train.threads": "2", "sweep.alphas": "0,.5", "sweep.seeds": "6",
+    "mixing.allocation": "equal", "mixing.only": '["cat"]', "mixing.supply": "all", "mixing.weighting": "loss",
+    "task.options": '{"flip": true}', "train.size_px": "32", "train.steps": "7", "train.batch_size": "8",
+    "train.learning_rate": ".1", "train.weight_decay": ".1", "train.threads": "2", "train.epochs": "3",
+    "train.precision": "bf16", "sweep.arms": '["unfiltered"]',
+    "sweep.curves": '{"placebo": [0.5]}', "sweep.augmentation": '{"flip": true}', "sweep.objective": "balanced_accuracy",
+    "sweep.objective_classes": '["cat"]', "sweep.guard": ".1", "sweep.alphas": "0,.5", "sweep.seeds": "6",
     "sweep.confirm_seeds": "11", "sweep.parallel_trials": "2", "sweep.cpus_per_trial": ".5", "sweep.gpus_per_trial": "1",
     "sweep.fit_deadline_s": "60",
     "price.per_gpu_hour": "2", "price.per_cpu_hour": ".1", "price.currency": "EUR", "price.source": "a list", "price.date": "2026-01-01",
@@ -47,7 +51,10 @@ CHANGED = {   # another value of every setting
     "publish.export_what": "kept", "publish.export_mb": "64",
 }
 FOLDER = {"SALTWORKS_REAL__NAME": "image_folder", "SALTWORKS_REAL__OPTIONS__URL": "x"}
-ALONG = {"real.name": FOLDER, "real.options": FOLDER, "measure.metrics": {"SALTWORKS_FILTER__KIND": "none"}}   # what it needs beside it
+RECALL = {"SALTWORKS_SWEEP__OBJECTIVE": "recall", "SALTWORKS_SWEEP__OBJECTIVE_CLASSES": '["dog"]'}
+ONLY_DOGS = {"SALTWORKS_MIXING__ALLOCATION": "only", "SALTWORKS_MIXING__ONLY": '["dog"]'}
+ALONG = {"mixing.only": ONLY_DOGS, "mixing.weighting": {"SALTWORKS_MIXING__SUPPLY": "all"}, "sweep.objective_classes": RECALL,
+         "real.name": FOLDER, "real.options": FOLDER, "measure.metrics": {"SALTWORKS_FILTER__KIND": "none"}}   # what it needs beside it
 ONLY = {"task.name"}   # there is but one
 
 

@@ -77,7 +77,7 @@ def test_before_a_first_unit_the_plan_says_what_is_unknown_and_until_when(store:
     told = preview.text(store, replace(planned, price=BOTH))
     assert told.count("to draw 1600 images: not known before a first unit of this recipe is drawn") == 1
     assert "to draw 1600 images: the seconds of one are not known before a first unit of this recipe is drawn" in told
-    assert "to fit all 16 trainings: the seconds of one are not known before a first trial of this run is fitted" in told
+    assert "to fit all 26 trainings: the seconds of one are not known before a first trial of this run is fitted" in told
     assert "2 USD per GPU-hour, 0.5 USD per CPU-hour (a list, 2026-01-01)" in told
 
 
@@ -97,11 +97,11 @@ def test_a_price_and_a_measured_rate_give_a_sum_for_what_a_worker_holds(
 
 
 def test_trainings_are_priced_by_the_trials_of_this_run(store: Counted, planned: RunPlan) -> None:
-    fit(store, planned, 2, seconds=2700)   # 900 s each: 16 of them are 4 hours
+    fit(store, planned, 2, seconds=2700)   # 900 s each: 26 of them are 6.5 hours
     fit(store, replace(planned, run="another"), 1, seconds=1)
     told = preview.text(store, replace(planned, price=BOTH), trainer=(8, 1))
-    assert "4 worker-hours to fit all 16 trainings, at the measured 900 s each" in told
-    assert "about 8.00 USD to fit all 16 trainings (4 worker-hours × 1 GPU × 2 USD)" in told
+    assert "6.5 worker-hours to fit all 26 trainings, at the measured 900 s each" in told
+    assert "about 13.00 USD to fit all 26 trainings (6.5 worker-hours × 1 GPU × 2 USD)" in told
 
 
 def test_a_price_of_the_other_kind_gives_no_sum_but_names_the_setting(store: Counted, planned: RunPlan) -> None:

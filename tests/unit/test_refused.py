@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from job import admit, mixing, plan, report
+from job import admit, choosing, plan, report
 from job.filtering import tally
 from job.ground import layout
 from job.ground.cost import Ledger
@@ -60,7 +60,7 @@ def written(store: Store, planned: RunPlan, split: Split, warnings: Sequence[str
     made = report.write(store, report.Found(
         planned, split, {words.key: tally(words, DECISION_SCHEMA.empty_table(), pa.table({"unit": []}), 0, 8) for words in planned.classes},
         (), 1, on_val,
-        Choice(0.5, 0.5, 0.0, 0.5), 1, candidate, baseline, mixing.verdict(candidate, baseline),
+        Choice(0.5, 0.5, 0.0, 0.5), 1, candidate, baseline, choosing.verdict(candidate, baseline),
     ), warnings, {}, Ledger(store, keys))
     return made, store.read(keys.report("report.json")).decode()
 

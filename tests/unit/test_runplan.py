@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from job.records import Recipe
+from job.records import Recipe, Salting
 from job.results import CostLine
-from job.runplan import FilterPlan, MetricPlan, Price, RunPlan, Schedule, from_plain, plain
+from job.runplan import FilterPlan, MetricPlan, Objective, Price, RunPlan, Schedule, from_plain, plain
 
 pytestmark = pytest.mark.unit
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
@@ -25,7 +25,9 @@ def built(kind: Any, **floats: Any) -> Any:
 PLANS = built(
     RunPlan, failed_share=NUMBERS, unit_deadline_s=NUMBERS, fit_deadline_s=NUMBERS, alphas=st.lists(NUMBERS, max_size=4).map(tuple),
     filter=built(FilterPlan, minimum=NUMBERS, oversample=NUMBERS),
-    schedule=built(Schedule, learning_rate=NUMBERS, weight_decay=NUMBERS), price=built(Price, per_gpu_hour=RATES, per_cpu_hour=RATES),
+    schedule=built(Schedule, learning_rate=NUMBERS, weight_decay=NUMBERS, epochs=RATES),
+    curves=st.lists(st.tuples(st.text(), NUMBERS), max_size=3).map(tuple), objective=built(Objective, guard=NUMBERS),
+    price=built(Price, per_gpu_hour=RATES, per_cpu_hour=RATES),
 )
 
 
@@ -58,7 +60,7 @@ def test_what_is_written_is_plain_json(made: RunPlan) -> None:
     assert set(plain(made)) == {field.name for field in fields(RunPlan)}
 
 
-@pytest.mark.parametrize("kind", [Recipe, MetricPlan, FilterPlan, Schedule, Price, CostLine])
+@pytest.mark.parametrize("kind", [Recipe, MetricPlan, FilterPlan, Salting, Objective, Schedule, Price, CostLine])
 def test_every_noun_of_a_plan_comes_back_on_its_own(kind: Any) -> None:
     made = kind(**{field.name: ("a", "b") if "tuple" in str(field.type) else f"<{field.name}>" for field in fields(kind)})
     assert from_plain(kind, plain(made)) == made
@@ -69,7 +71,7 @@ def test_every_noun_of_a_plan_comes_back_on_its_own(kind: Any) -> None:
 def test_a_plan_without_one_of_its_fields_is_no_plan(field: str) -> None:
     made = plain(RunPlan(**{one.name: () for one in fields(RunPlan)} | {
         "recipe": Recipe("", "", "", "", (), 0, "", 0), "filter": FilterPlan("", "", 0, 0, 0), "schedule": Schedule(1, 1, 0, 0, 8, 1),
-        "price": Price(None, None, "", "", ""),
+        "price": Price(None, None, "", "", ""), "salting": Salting(), "objective": Objective(),
     }))
     del made[field]
     with pytest.raises(KeyError, match=field):

@@ -170,9 +170,10 @@ def test_a_mix_that_names_judged_images_trains_on_none_of_them() -> None:
     words = lineage.class_words(1, "dog")
     drawn = {words.key: {"images": np.full((8, 2, 2, 3), 99, np.uint8), "index": np.arange(8), "label": np.int64(1)}}
     mix = Mix(0.5, 0.5, ("train/1", "val/cat/0", "test/dog/1", "train/3"), (ClassTake(words, 8, b"\xa0", 2),))
-    images, labels = trainset.training_set(mix, ["train/0", "train/1", "train/2", "train/3"], real, drawn)
+    images, labels, shares = trainset.training_set(mix, ["train/0", "train/1", "train/2", "train/3"], real, drawn)
     assert images[:, 0, 0, 0].tolist() == [1, 3, 99, 99]
     assert labels.tolist() == [1, 1, 1, 1]
+    assert shares is None
 
 
 def test_the_digits_that_trained_the_generator_are_in_no_part() -> None:
