@@ -213,3 +213,10 @@ def test_among_ten_classes_without_an_effect_one_is_seldom_called_helped_or_hurt
     groups = np.repeat(np.arange(10), 60)
     false = [any(one.word != UNDECIDED for one in by_class(*simulated(rng, 10, 600), groups)) for _ in range(200)]
     assert np.mean(false) <= 0.08
+
+
+@law(two_arms())
+def test_two_seeds_have_two_degrees_of_freedom_at_most_and_more_seeds_as_many_as_they_show(arms):
+    a, b = arms
+    assert interval(a[:2], b[:2]).df <= 2
+    assert interval(np.ones((3, 20), np.uint8), np.zeros((3, 20), np.uint8)).df > 100
