@@ -62,7 +62,7 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> tuple[River, Version, In
                           run=planned.run, starts=starts, meter=meter)
     drawn = {words.key: trainset.decode_synthetic(store.url, 0, planned.schedule.size_px, words.label, [
         one for one in river.committed if one.unit.class_key == words.key]) for words in planned.classes}
-    fitted.commit(store, planned, fitted.fit_all(planned, split, river.mix(tallies), drawn))
+    fitted.commit(store, planned, fitted.fit_all(planned, split, {alpha: river.mix(tallies, "", alpha) for alpha in planned.alphas}, drawn))
     given = settings.load([*FLAGS, *GIVEN, "--root", str(root)], environ={})
     return river, publish_run(store, given, river.events, planned, split, river.walk()), painter
 
