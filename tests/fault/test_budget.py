@@ -45,13 +45,14 @@ def test_a_budget_that_is_reached_in_the_middle_of_the_sweep_keeps_its_trials_an
     local_ray: str, tmp_path: Path
 ) -> None:
     walk, kept = drawn(tmp_path, images=8), "digits/runs/*/trials/*.json"
-    mixes = list(walk.mix(again(walk, 1e9).draw()[0]).values())
+    tallies, _ = again(walk, 1e9).draw()
+    asked = [("", alpha) for alpha in walk.plan.alphas]
 
     def swept(more: float) -> int:
         river = again(walk, 1e9)
         river.draw()   # which costs something, too, on a busy machine: what may be spent is told after it
         river.budget = walk.ledger.spent(walk.plan.price) + more
-        return len(river.sweep(mixes, walk.plan.sweep_seeds, "val", "sweep"))
+        return len(river.sweep(tallies, asked, walk.plan.sweep_seeds, "val", "sweep"))
 
     with pytest.raises(BudgetError, match=r"the budget is reached: .* in this room, 0\.01 were left") as reached:
         swept(0.01)

@@ -64,11 +64,11 @@ def test_a_killed_trial_is_fitted_again_finished_ones_are_kept_and_a_finished_sw
     walk = River(*frozen(tmp_path, "--generator.images_per_class", "8", "--generator.options.seconds_per_image", "0",
                          "--sweep.alphas", "0,.25,.5", "--train.steps", "300"), Events("json"), POOLS)
     tallies, _ = walk.draw()
-    mixes = walk.mix(tallies)
+    asked = [("", alpha) for alpha in walk.plan.alphas]
     striker = Striker(tmp_path, session, after=1)
     striker.start()
     begun = time.perf_counter()
-    results = walk.sweep([mixes[alpha] for alpha in walk.plan.alphas], walk.plan.sweep_seeds, "val", "sweep")
+    results = walk.sweep(tallies, asked, walk.plan.sweep_seeds, "val", "sweep")
     took = time.perf_counter() - begun
     striker.join(10)
     assert striker.struck
@@ -79,7 +79,7 @@ def test_a_killed_trial_is_fitted_again_finished_ones_are_kept_and_a_finished_sw
     assert sum(one.seconds + one.load_s for one in results) + LIVED_S - 0.01 <= held(spent) <= spent["wall"] + 0.01 <= took + 0.02
     again = River(walk.store, walk.plan, walk.split, Events("json"), POOLS)
     again.draw()
-    same = again.sweep([mixes[alpha] for alpha in walk.plan.alphas], walk.plan.sweep_seeds, "val", "sweep")
+    same = again.sweep(tallies, asked, walk.plan.sweep_seeds, "val", "sweep")
     assert all((one.correct_SN == other.correct_SN).all() for one, other in zip(results, same, strict=True))
     assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in records} == records
 
@@ -89,10 +89,10 @@ def test_a_training_that_hangs_is_ended_at_its_deadline_begun_again_and_given_up
     walk = River(*frozen(tmp_path, "--generator.images_per_class", "8", "--generator.options.seconds_per_image", "0",
                          "--sweep.alphas", "0,.5", "--train.steps", "1000000", "--sweep.fit_deadline_s", "3"), Events("json"), POOLS)
     tallies, _ = walk.draw()
-    mixes = walk.mix(tallies)
+    asked = [("", alpha) for alpha in walk.plan.alphas]
     begun = time.perf_counter()
     with pytest.raises(TemporaryError, match=rf"the trial at alpha 0 failed {MAX_FAILURES + 1} times.*"):
-        walk.sweep([mixes[alpha] for alpha in walk.plan.alphas], walk.plan.sweep_seeds, "val", "sweep")
+        walk.sweep(tallies, asked, walk.plan.sweep_seeds, "val", "sweep")
     assert list(tmp_path.glob("digits/runs/*/trials/*.json")) == []
     spent = {one.kind: one.seconds for one in walk.ledger.total(walk.plan.price) if one.room == "sweep"}
     attempts = 3.0 * (MAX_FAILURES + 1)   # which ended themselves, before any of them had beaten twice
