@@ -1,220 +1,23 @@
-"""The composition root: walks the river once, top to bottom. It is the resume too: finished work is skipped.
+"""The composition root: finds the run of the settings, walks its river, publishes. It is the resume too."""
 
-settings ─► real ─► PLAN ─► generate ─► measure ─► FILTER ─► MIX ─► sweep ─► CHOOSE ─► confirm ─► report
-"""
-
-import gc
-import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import asdict
+from contextlib import ExitStack
 
-import numpy as np
-
-from job import (
-    admit,
-    arms,
-    choosing,
-    decisions,
-    filtering,
-    generate,
-    lives,
-    measure,
-    mixing,
-    plan,
-    preview,
-    report,
-    splitting,
-    sweep,
-    trainset,
-)
+from job import admit, lives, plan, preview, report
 from job.cluster import cluster, listening
-from job.errors import BudgetError, DataError
-from job.ground import bill, cost, layout, lineage
+from job.errors import DataError
+from job.ground import cost, layout
 from job.ground.events import Events
-from job.ground.stop import Stop
 from job.ground.store import Store
-from job.pool import Floor
-from job.publish import card, croissant, gate, records, versions
+from job.publish import card, croissant, records, versions
 from job.publish.model import Version
-from job.records import Mix, Split, Tally, Unit
-from job.report.assemble import Found
+from job.records import Split
 from job.report.model import Report
-from job.results import Choice, TrialResult
+from job.river import River
 from job.runplan import Pool, PublishPolicy, RunPlan
 from job.settings import Settings
-from job.watch import Watch
 
 NO_POOLS = {"generate": Pool(0, 1, 0), "sweep": Pool(0, 1, 0)}   # for a walk that may compute nothing
-FLAG_FLOOR = 2.0   # CLIPScore points below its peers that make a class worth a look
-
-
-class River:
-    """One walk of one run: what it stands on, and what its rooms hand on."""
-
-    def __init__(
-        self, store: Store, planned: RunPlan, split: Split, events: Events, pools: Mapping[str, Pool], *,
-        budget: float | None = None, privacy: bool = False, ledger: cost.Ledger | None = None,
-    ) -> None:
-        self.store, self.plan, self.split, self.events, self.pools = store, planned, split, events, pools
-        self.budget, self.privacy = budget, privacy
-        self.keys = layout.Run(planned.dataset, planned.run)
-        self.ledger = ledger or cost.Ledger(store, self.keys)
-        self.stop = Stop(store, self.keys)
-        self.watch = Watch(planned.dataset, planned.price.currency, budget)
-        self.pixels: dict[str, trainset.Pixels] = {}
-        self.committed: tuple[generate.Committed, ...] = ()
-
-    def walk(self) -> Report:
-        """From the plan to the report; every line is a room."""
-        tallies, rounds = self.draw()
-        grid = [("", alpha) for alpha in self.plan.alphas]
-        swept = self.sweep(tallies, [*grid, *self.plan.curves], self.plan.sweep_seeds, "val", "sweep")
-        results, curves = swept[: len(grid)], swept[len(grid) :]
-        choice, looks = self.choose(results)
-        asked = [("", choice.candidate), ("", 0.0), *arms.in_confirmation(self.plan.arms, choice.candidate)]
-        candidate, baseline, *others = self.sweep(tallies, asked, self.plan.confirm_seeds, "test", "confirm")
-        self.pixels.clear()
-        gc.collect()   # trainers are cycles, and what they hold in the object store keeps its node from being given back
-        weights = self.weights("test")
-        verdict = choosing.verdict(candidate, baseline, weights, self.plan.objective.guard)
-        controls = choosing.controls(candidate, baseline, others, weights)
-        return self.report(Found(
-            self.plan, self.split, tallies, self.committed, rounds, results, choice, looks, candidate, baseline, verdict,
-            tuple(others), controls, curves,
-        ))
-
-    def draw(self) -> tuple[dict[str, Tally], int]:
-        """generate → measure → FILTER, in rounds until every class has its images."""
-        drawn: list[Unit] = []
-        fresh: Sequence[Unit] = plan.first_round(self.plan)
-        tallies: dict[str, Tally] = {}
-        stored: dict[str, str] = {}
-        for number in range(1, self.plan.filter.max_rounds + 1):
-            drawn += self.freeze_round(number, fresh)
-            total = len(drawn) * self.plan.unit_size
-            with self.room("generate", total, "images") as floor:
-                made = generate.generate(self.plan, drawn, floor)
-            self.events.event("generated", round=number, **asdict(made))
-            if self.plan.metrics:
-                with self.room("measure", total, "images") as floor:
-                    measured = measure.measure(self.plan, drawn, floor)
-                self.events.event("measured", round=number, **asdict(measured))
-            self.committed = generate.commits(self.store, self.plan, drawn)
-            self.filter(tallies, stored)
-            if not any(one.short for one in tallies.values()):
-                decisions.seal(self.store, self.plan, stored)
-                return tallies, number
-            if number < self.plan.filter.max_rounds:
-                fresh = self.refill(tallies)
-        lacking = [one for one in tallies.values() if one.short]
-        raise filtering.refuse_short(lacking, self.plan.quotas, self.plan.filter.max_rounds)
-
-    def freeze_round(self, number: int, fresh: Sequence[Unit]) -> list[Unit]:
-        """The round's units: those that were frozen when it first began."""
-        record = lineage.canonical([[unit.class_key, unit.label, unit.lo, unit.hi] for unit in fresh]).encode()
-        if not self.store.create(self.keys.round(number), record):
-            record = self.store.read(self.keys.round(number))
-        return [Unit(*values) for values in json.loads(record)]
-
-    def refill(self, tallies: Mapping[str, Tally]) -> list[Unit]:
-        """Further units for the classes that are short."""
-        fresh = [unit for one in tallies.values() for unit in plan.units(
-            self.plan, one.words.label, one.drawn, one.further * self.plan.unit_size)]
-        self.events.event("refill", classes=len({unit.class_key for unit in fresh}), units=len(fresh))
-        return fresh
-
-    def filter(self, tallies: dict[str, Tally], stored: dict[str, str]) -> None:
-        """Decide on every class that still lacked images; what is decided in full stays as it is."""
-        for words in self.plan.classes:
-            if words.key not in stored:
-                mine = [one for one in self.committed if one.unit.class_key == words.key]
-                tallies[words.key], key = decisions.decide(self.store, self.plan, words, mine)
-                if key:
-                    stored[words.key] = key
-
-    def mix(self, tallies: Mapping[str, Tally], name: str, alpha: float) -> Mix:
-        """The training set of an arm at one α."""
-        train, arm = self.split.part("train"), arms.find(name)
-        there = {key: getattr(one, "made" if arm.fills == arms.MADE else "kept") for key, one in tallies.items()}
-        return mixing.mix(alpha, self.plan.alphas, train["id"].to_pylist(), train["label"].to_pylist(),
-                          self.plan.classes, there, self.plan.salting, arm)
-
-    def weights(self, part: str) -> np.ndarray | None:
-        """What each image of a part counts in the objective."""
-        return choosing.weights(self.plan.objective, self.split.part(part)["label"].to_numpy())
-
-    def sweep(
-        self, tallies: Mapping[str, Tally], asked: Sequence[tuple[str, float]], seeds: Sequence[int], part: str, room: str
-    ) -> tuple[TrialResult, ...]:
-        """One trial per arm and α, judged on one strictly real part of the split."""
-        trials = [sweep.trial_of(self.plan, self.split, self.mix(tallies, arm, alpha), seeds, part, arm) for arm, alpha in asked]
-        with self.room(room, len(trials) * len(seeds), "trainings") as floor:
-            done = sweep.sweep(self.plan, self.split, trials, self.committed, floor, room, self.pixels)
-        self.events.event("trained", room=room, asked=len(trials), fitted=done.fitted, adopted=done.adopted)
-        return done.results
-
-    def choose(self, results: Sequence[TrialResult]) -> tuple[Choice, int]:
-        """The candidate, written down before the locked test is looked at; and how often this test was looked at.
-
-        Every run of the dataset that looks at the same test images leaves its mark there: a test that was looked at
-        often is no longer locked, whatever the editions were called.
-        """
-        choice = choosing.choose(results, self.weights("val"), self.plan.objective.guard)
-        record = lineage.canonical({**asdict(choice), "trials": [one.trial for one in results]}).encode()
-        number = 1
-        while not self.store.create(self.keys.choice(number), record):
-            number += 1   # this run chose otherwise before
-        test = lineage.content_id("test", sorted(self.split.part("test")["digest"].to_pylist()))
-        self.store.create(layout.look(self.plan.dataset, test, f"{self.plan.run}-{number}"), record)
-        return choice, len(self.store.list(layout.looks(self.plan.dataset, test)))
-
-    def report(self, found: Found) -> Report:
-        """Assemble, draw and store the report; then the run is done."""
-        with self.room("report", 1, "report") as floor:
-            flags = self.flags(found.tallies)
-            warnings = [text for text in (
-                choosing.convergence(found.results[0], self.plan.schedule.steps),
-                choosing.few_seeds(len(self.plan.confirm_seeds)), choosing.confounded(self.plan.schedule.epochs),
-                *splitting.near_published(self.split, self.plan.near_duplicate_bits),
-                bill.unnamed(self.plan.price), *flags.values(),
-            ) if text]
-            made = report.write(self.store, found, warnings, flags, self.ledger, gate.private if self.privacy else None)
-            floor.advance()
-        self.store.create(self.keys.done(), lineage.canonical({"report": self.keys.report("report.json")}).encode())
-        return made
-
-    def flags(self, tallies: Mapping[str, Tally]) -> dict[str, str]:
-        """Classes far below their peers by the score that filters, each with the reason."""
-        name = self.plan.filter.score
-        by_class = {key: one.means.get(name, float("nan")) for key, one in tallies.items()}
-        if not any(name in one.means for one in tallies.values()):
-            return {}
-        flagged = filtering.flag_classes(by_class, score=name, floor=FLAG_FLOOR)
-        return {key: f"class {tallies[key].words.name}: {reason}" for key, reason in flagged}
-
-    @contextmanager
-    def room(self, name: str, total: int, unit: str) -> Iterator[Floor]:
-        """A room at work: progress, and what it spent goes to the ledger even if it breaks. Deciding again spends nothing."""
-        pool = self.pools["sweep" if name in ("sweep", "confirm") else "generate"]
-        with self.ledger.room(name) if pool.workers else nullcontext(), self.events.room(name, total, unit) as advance:
-            left = self.left(pool) if name != "report" else None   # which costs nothing
-            advance = self.watch.room(name, total, unit, advance)
-            yield Floor(self.store, self.keys, pool, advance, self.stop, self.ledger, self.plan.price, left, self.events.event, self.watch)
-
-    def left(self, pool: Pool) -> float | None:
-        """What may still be spent, all submissions of the run counted. Raises ``BudgetError`` if that is nothing."""
-        if not pool.workers or (self.budget is None and not (self.watch.recording and self.plan.price.known)):
-            return None
-        spent = self.ledger.spent(self.plan.price)
-        self.watch.spent(0.0, before=spent)
-        if self.budget is None:
-            return None
-        if spent >= self.budget:
-            raise BudgetError(f"{spent:.4g} {self.plan.price.currency} are spent, and the budget is {self.budget:g}",
-                              "raise SALTWORKS_BUDGET_USD and run again: the same run goes on")
-        return self.budget - spent
 
 
 def run(settings: Settings, events: Events) -> tuple[Report, str]:

@@ -20,6 +20,7 @@ LEVELS = (   # an import may stay on its level or go down, never up
         "admit", "kube", "kube_jobs", "watch", "cluster", "preview", "doctor", "settings_table",
         "waiting",
     },
+    {"river"},
     {"run", "demo", "verbs"},
     {"__main__"},
 )
@@ -81,7 +82,7 @@ def test_heavy_things_are_known_only_where_they_belong(path: Path) -> None:
     if mine in PLUGS:
         assert not tops & {"ray", "fsspec", "s3fs"}
         assert "job.settings" not in {".".join(name.split(".")[:2]) for name in imports(path)}
-    if mine not in HOT | {"run"}:
+    if mine not in HOT | {"run", "river"}:
         assert "ray" not in tops
     if mine != "ground":
         assert not tops & {"fsspec", "s3fs"}

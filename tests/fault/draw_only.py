@@ -5,7 +5,7 @@ import sys
 from job import settings
 from job.cluster import cluster, listening
 from job.ground.events import Events
-from job.run import River
+from job.river import River
 from tests.fault.kills import frozen
 
 

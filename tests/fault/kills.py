@@ -20,7 +20,7 @@ from job.ground.events import Events
 from job.ground.starts import Starts
 from job.ground.store import Store
 from job.records import Split
-from job.run import River
+from job.river import River
 from job.runplan import Pool, RunPlan
 
 FLAGS = (   # 2 alphas × 2 seeds; ten classes of 24 images in units of 4, each drawn in about half a second

@@ -17,7 +17,8 @@ from job.ground.starts import Starts
 from job.publish import chosen, gather
 from job.publish.model import Version
 from job.records import Failure, Sample, SampleSpec
-from job.run import NO_POOLS, River, publish_run
+from job.river import River
+from job.run import NO_POOLS, publish_run
 from tests.fault import fitted
 from tests.fault.kills import FLAGS, frozen
 

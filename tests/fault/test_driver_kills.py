@@ -14,7 +14,7 @@ import pytest
 from job import mixing
 from job.ground import layout
 from job.ground.events import Events
-from job.run import River
+from job.river import River
 from tests.fault import fitted
 from tests.fault.kills import FLAGS, POOLS, Reader, count, frozen, nothing_given_up, outcome, starts, undisturbed
 

@@ -16,7 +16,7 @@ from job.generators.fake import Fake
 from job.ground import lineage, shards
 from job.ground.events import Events
 from job.pool import LOADS
-from job.run import River
+from job.river import River
 from tests.fault.kills import POOLS, Killer, Reader, count, nothing_given_up, outcome, river, starts, undisturbed
 
 pytestmark = pytest.mark.fault

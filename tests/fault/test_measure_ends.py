@@ -12,7 +12,7 @@ from job.ground import layout
 from job.ground.events import Events
 from job.measure import ENDS
 from job.pool import work_off
-from job.run import River
+from job.river import River
 from job.runplan import MetricPlan, Pool
 from tests.fault.kills import frozen
 from tests.fault.struck import Struck

@@ -19,7 +19,7 @@ from job.ground.starts import Starts
 from job.ground.store import Store
 from job.measure import Measured
 from job.records import Unit
-from job.run import River
+from job.river import River
 from job.runplan import Pool
 from tests.fault.kills import frozen
 

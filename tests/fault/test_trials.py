@@ -11,7 +11,7 @@ import pytest
 
 from job.errors import TemporaryError
 from job.ground.events import Events
-from job.run import River
+from job.river import River
 from job.runplan import Pool
 from job.sweep import MAX_FAILURES
 from tests.fault.kills import frozen

@@ -11,7 +11,8 @@ from job.ground import cost
 from job.ground.events import Events
 from job.publish import card
 from job.report.model import Report
-from job.run import NO_POOLS, River
+from job.river import River
+from job.run import NO_POOLS
 from job.runplan import Price
 from tests.unit.made_run import Made, make_run
 from tests.unit.publishing import memory, publish_it
