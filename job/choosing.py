@@ -4,12 +4,13 @@
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from job import statistics
 from job.errors import DataError, JobError
-from job.results import Choice, Control, TrialResult, Verdict
+from job.results import Choice, Control, Interval, TrialResult, Verdict
 from job.runplan import Objective
 
 ROUNDING = 1e-9         # of sums of weights that are no whole numbers
@@ -48,7 +49,7 @@ def choose(results: Sequence[TrialResult], weights_N: np.ndarray | None = None, 
     that difference; with one seed there is no error and only a tie counts.
     Raises ``JobError`` unless all were judged on validation, alike, with one result at α = 0 and another above.
     """
-    _alike(results, "val")
+    alike(results, "val")
     arms = sorted(results, key=lambda one: one.alpha)
     if len({one.alpha for one in arms}) < len(arms) or len(arms) < 2 or arms[0].alpha != 0:
         raise JobError(f"cannot choose among α = {', '.join(str(one.alpha) for one in arms)}")
@@ -69,10 +70,11 @@ def choose(results: Sequence[TrialResult], weights_N: np.ndarray | None = None, 
 def interior_optimum(results: Sequence[TrialResult], candidate: float, weights_N: np.ndarray | None = None) -> bool:
     """Whether the curve may be said to rise and fall: both neighbours of the candidate are lower beyond their interval.
 
-    On point estimates that claim is false on most plateaus. Raises ``JobError`` unless all were judged on validation,
-    alike, and the candidate is among them.
+    On point estimates that claim is false on most plateaus. A neighbour of fewer seeds (``halving``) is compared on those.
+    Raises ``JobError`` unless all were judged on validation, alike, and the candidate is among them.
     """
-    _alike(results, "val")
+    fewest = min(len(one.seeds) for one in results)
+    alike([first(one, fewest) for one in results], "val")
     arms = sorted(results, key=lambda one: one.alpha)
     alphas = [one.alpha for one in arms]
     if candidate not in alphas:
@@ -80,8 +82,26 @@ def interior_optimum(results: Sequence[TrialResult], candidate: float, weights_N
     at = alphas.index(candidate)
     if not 0 < at < len(arms) - 1 or not statistics.judgeable(arms[at].correct_SN, weights_N=weights_N):
         return False
-    return all(statistics.interval(arms[at].correct_SN, arms[beside].correct_SN, weights_N=weights_N).low > 0
-               for beside in (at - 1, at + 1))
+    return all(lead(arms[at], arms[beside], weights_N).low > 0 for beside in (at - 1, at + 1))
+
+
+def lead(one: TrialResult, other: TrialResult, weights_N: np.ndarray | None = None) -> Interval:
+    """By how much one arm of the sweep exceeds another, on the seeds that both have; [−1, 1] where too few are judged."""
+    n = min(len(one.seeds), len(other.seeds))
+    a, b = first(one, n).correct_SN, first(other, n).correct_SN
+    fit = statistics.judgeable(a, weights_N=weights_N)
+    return (statistics.interval if fit else statistics.unknown)(a, b, weights_N=weights_N)
+
+
+def first(one: TrialResult, seeds: int) -> TrialResult:
+    """The same with its first so many seeds alone."""
+    rows = {name: getattr(one, name)[:seeds] for name in ("seeds", "correct_SN", "first_loss_S", "train_loss_S", "late_gain_S")}
+    return replace(one, **rows)
+
+
+def score(one: TrialResult, weights_N: np.ndarray | None = None) -> float:
+    """The objective, rounded so that sums in another order tie."""
+    return round(statistics.score(one.correct_SN, weights_N=weights_N) / ROUNDING) * ROUNDING
 
 
 def verdict(candidate: TrialResult, baseline: TrialResult, weights_N: np.ndarray | None = None, guard: float = 0.0) -> Verdict:
@@ -93,7 +113,7 @@ def verdict(candidate: TrialResult, baseline: TrialResult, weights_N: np.ndarray
     With one seed, or fewer than ten images, the word is "no verdict", the interval [−1, 1], and ``would_decide`` says why.
     Raises ``JobError`` unless both were judged on the test, alike, and the baseline is α = 0.
     """
-    _alike((candidate, baseline), "test")
+    alike((candidate, baseline), "test")
     if baseline.alpha != 0 or candidate.alpha == 0:
         raise JobError(f"a verdict compares α > 0 with α = 0, not {candidate.alpha} with {baseline.alpha}")
     a, b = candidate.correct_SN, baseline.correct_SN
@@ -121,7 +141,7 @@ def controls(
 
     Raises ``JobError`` unless all were judged on the test, alike.
     """
-    _alike((candidate, baseline, *others), "test")
+    alike((candidate, baseline, *others), "test")
     effects = statistics.gains([(one.arm, one.correct_SN, baseline.correct_SN) for one in others], weights_N=weights_N)
     beyond = statistics.gains([(one.arm, candidate.correct_SN, one.correct_SN) for one in others], weights_N=weights_N)
     return tuple(Control(one.arm, one.alpha, effect, over) for one, effect, over in zip(others, effects, beyond, strict=True))
@@ -170,7 +190,7 @@ def convergence(baseline: TrialResult, steps: int, limit: float = 0.1, low_loss:
             f"the last tenth (median of {len(baseline.seeds)} seeds), so a gain may be the budget's: {budget}")
 
 
-def _alike(results: Sequence[TrialResult], judged_on: str) -> None:
+def alike(results: Sequence[TrialResult], judged_on: str) -> None:
     """Raise ``JobError`` unless all results can be compared image by image and seed by seed."""
     for one in results:
         if one.judged_on != judged_on:

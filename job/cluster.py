@@ -22,8 +22,8 @@ ANSWER_S = 20   # in which a cluster that was named has to answer
 
 
 @contextmanager
-def cluster(settings: Settings) -> Iterator[dict[str, Pool]]:
-    """Ray, joined or started on this machine, and the pools that it has room for."""
+def cluster(settings: Settings, stay: bool = False) -> Iterator[dict[str, Pool]]:
+    """Ray, joined or started on this machine, and the pools that it has room for. ``stay``: another run is to find it (``leave``)."""
     calm_ray()
     import ray
 
@@ -43,7 +43,7 @@ def cluster(settings: Settings) -> Iterator[dict[str, Pool]]:
         "sweep": _pool(arms.parallel_trials, Pool(1, arms.cpus_per_trial, arms.gpus_per_trial, training, arms.resource, wait_s), have,
                        ("sweep", "_per_trial")),
     }
-    if ours:   # not after an error: it is told first, and then comes ``leave``, for Ray's end might take the process along
+    if ours and not stay:   # not after an error: it is told first, and then comes ``leave``, for Ray's end might take the process along
         ray.shutdown()
         _end_as_by_ctrl_c()
 

@@ -26,17 +26,21 @@ def decide(store: Store, plan: RunPlan, words: ClassWords, committed: Sequence[C
 
     ``committed``: the class's commits. Nothing is stored (and the key is empty) while the class is short of its quota.
     """
-    quota = plan.quotas[words.label]
-    scores = measure.scores(store, plan, committed)
-    rule = filtering.Rule(plan.filter.kind, plan.filter.score if plan.filter.kind != "none" else "", plan.filter.minimum)
-    table = filtering.decide(rule, quota, _drawn(plan, words, committed, scores))
-    tally = filtering.tally(words, table, scores, quota, plan.unit_size)
+    tally, table = judge(store, plan, words, committed, plan.quotas[words.label])
     if tally.short:
         return tally, ""
     data = _packed(table)
     key = layout.Run(plan.dataset, plan.run).filtered(words.key, lineage.sha256(data)[:16])
     store.create(key, data)
     return tally, key
+
+
+def judge(store: Store, plan: RunPlan, words: ClassWords, committed: Sequence[Committed], quota: int) -> tuple[Tally, pa.Table]:
+    """The same, and nothing is stored: the tally, and the decisions."""
+    scores = measure.scores(store, plan, committed)
+    rule = filtering.Rule(plan.filter.kind, plan.filter.score if plan.filter.kind != "none" else "", plan.filter.minimum)
+    table = filtering.decide(rule, quota, _drawn(plan, words, committed, scores))
+    return filtering.tally(words, table, scores, quota, plan.unit_size), table
 
 
 def seal(store: Store, plan: RunPlan, keys: Mapping[str, str]) -> None:

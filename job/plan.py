@@ -215,7 +215,8 @@ def make(
         objective=objective(settings, split.classes),
         schedule=Schedule(train.steps, train.batch_size, train.learning_rate, train.weight_decay, train.size_px, train.threads,
                           train.precision, train.epochs),
-        sweep_seeds=_seeds("sweep", settings.sweep.seeds), confirm_seeds=_seeds("confirm", settings.sweep.confirm_seeds),
+        sweep_seeds=_seeds("sweep", settings.sweep.seeds), halving=settings.sweep.halving,
+        confirm_seeds=_seeds("confirm", settings.sweep.confirm_seeds),
         price=Price(**settings.price.model_dump()),
     )
 

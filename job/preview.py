@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from job import admit, mixing, plan
+from job import admit, folds, halving, mixing, plan
 from job.errors import BudgetError
 from job.generate import read_commit
 from job.ground import bill, cost, layout
@@ -20,10 +20,14 @@ Held = tuple[float, float]                     # the CPUs and the GPUs that one 
 
 def check(store: Store, settings: Settings) -> str:
     """The plan in words. Raises whatever stands in the way of a run with these settings; writes nothing."""
-    plugs = plan.choose_plugs(settings)
-    planned, _ = admit.known(store, settings, plugs) or admit.draft(store, settings, plugs)[:2]
-    affordable(store, settings, planned)
-    return text(store, planned, **_held(settings))
+    each = settings.crossfits
+    chosen = settings.of_fold(0) if each else settings
+    plugs = plan.choose_plugs(chosen)
+    planned, split = admit.known(store, chosen, plugs) or admit.draft(store, chosen, plugs)[:2]
+    affordable(store, chosen, planned)
+    small = folds.small_test(planned.n_test, split.table.num_rows - planned.n_aside) if settings.split.folds is None else ""
+    more = [f"folds        {settings.all_folds} such runs, one per fold and repeat, then one verdict over all"] if each else []
+    return "\n".join([*more, text(store, planned, **_held(chosen)), *([f"warning      {small}"] if small else [])])
 
 
 def affordable(store: Store, settings: Settings, planned: RunPlan) -> None:
@@ -69,7 +73,8 @@ def text(store: Store, planned: RunPlan, *, drawer: Held = (1, 0), trainer: Held
         f" ({left} to draw, {len(done)} there already); up to {planned.filter.max_rounds} rounds",
         f"recipe       {planned.recipe.id}   {planned.recipe.generator}, {planned.recipe.size_px} px {planned.recipe.encoding}",
         f"alphas       {arms}   (synthetic images of each)",
-        f"trainings    {fits}: {len(planned.alphas)} alphas{_and_curves(planned)} × {len(planned.sweep_seeds)} seeds, "
+        f"trainings    {fits}: {len(planned.alphas)} alphas{_and_curves(planned)} × {len(planned.sweep_seeds)} seeds"
+        f"{', the worse half leaving early' if planned.halving else ''}, "
         f"then {2 + len(planned.arms)} × {len(planned.confirm_seeds)} to confirm{_and_arms(planned)}; {_seen(planned)} in each",
         f"storage      about {_bytes(size)}",
         f"time         {drawing.time}",
@@ -101,8 +106,8 @@ def _units(store: Store, planned: RunPlan) -> tuple[Sequence[Unit], Sequence[Uni
 
 
 def _trainings(planned: RunPlan) -> int:
-    swept, confirmed = len(planned.alphas) + len(planned.curves), 2 + len(planned.arms)
-    return swept * len(planned.sweep_seeds) + confirmed * len(planned.confirm_seeds)
+    swept = halving.trainings(len(planned.alphas), len(planned.sweep_seeds), planned.halving)
+    return swept + len(planned.curves) * len(planned.sweep_seeds) + (2 + len(planned.arms)) * len(planned.confirm_seeds)
 
 
 def _and_curves(planned: RunPlan) -> str:

@@ -83,6 +83,30 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Advice:
+    """What a pilot makes one expect of a run, before it is paid for. Shares and accuracies are fractions."""
+
+    word: str                              # the verdict that is likeliest
+    chances: tuple[tuple[str, float], ...]   # of every verdict, in sum 1
+    alpha: float                           # of the pilot's mix
+    images: int                            # synthetic images in it
+    level: float                           # the objective of real images alone, on validation
+    gain: Interval                         # of the pilot's mix over them, on validation
+    halved: Interval                       # of all real images over half of them
+    foreign: float | None                  # share of the pilot's images that look more like another class
+    rejected: float                        # share of them that the filter rejects
+    coverage: float | None                 # of validation by the real training images
+    coverage_mixed: float | None           # by them and the pilot's
+    distance: float | None                 # of the pilot's images to the real ones, in distances between those
+    why: tuple[str, ...]
+
+    @property
+    def chance(self) -> float:
+        """Of the word."""
+        return dict(self.chances)[self.word]
+
+
+@dataclass(frozen=True, slots=True)
 class Control:
     """An arm of the confirmation: its effect over α = 0, and by what the candidate exceeds it."""
 

@@ -7,11 +7,28 @@ import gc
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 
-from job import arms, choosing, decisions, filtering, generate, measure, mixing, plan, report, splitting, sweep, trainset
+from job import (
+    advising,
+    arms,
+    choosing,
+    decisions,
+    filtering,
+    folds,
+    generate,
+    halving,
+    measure,
+    mixing,
+    pilot,
+    plan,
+    report,
+    splitting,
+    sweep,
+    trainset,
+)
 from job.errors import BudgetError
 from job.ground import bill, cost, layout, lineage
 from job.ground.events import Events
@@ -22,7 +39,7 @@ from job.publish import gate
 from job.records import Mix, Split, Tally, Unit
 from job.report.assemble import Found
 from job.report.model import Report
-from job.results import Choice, TrialResult
+from job.results import Advice, Choice, TrialResult
 from job.runplan import Pool, RunPlan
 from job.watch import Watch
 
@@ -48,12 +65,11 @@ class River:
     def walk(self) -> Report:
         """From the plan to the report; every line is a room."""
         tallies, rounds = self.draw()
-        grid = [("", alpha) for alpha in self.plan.alphas]
-        swept = self.sweep(tallies, [*grid, *self.plan.curves], self.plan.sweep_seeds, "val", "sweep")
-        results, curves = swept[: len(grid)], swept[len(grid) :]
+        results, curves = self.grid(tallies)
         choice, looks = self.choose(results)
         asked = [("", choice.candidate), ("", 0.0), *arms.in_confirmation(self.plan.arms, choice.candidate)]
-        candidate, baseline, *others = self.sweep(tallies, asked, self.plan.confirm_seeds, "test", "confirm")
+        fresh = [(*one, self.plan.confirm_seeds) for one in asked]
+        candidate, baseline, *others = self.sweep(tallies, fresh, "test", "confirm")
         self.pixels.clear()
         gc.collect()   # trainers are cycles, and what they hold in the object store keeps its node from being given back
         weights = self.weights("test")
@@ -61,8 +77,32 @@ class River:
         controls = choosing.controls(candidate, baseline, others, weights)
         return self.report(Found(
             self.plan, self.split, tallies, self.committed, rounds, results, choice, looks, candidate, baseline, verdict,
-            tuple(others), controls, curves,
+            tuple(others), controls, curves, pilot.read(self.store, self.keys),
         ))
+
+    def advise(self) -> Advice:
+        """A pilot, and what to expect of the run: drawn, measured and trained as the run will, on its own first units."""
+        if told := pilot.read(self.store, self.keys):
+            return told
+        fresh = pilot.units(self.plan)
+        self.make(fresh, 0)
+        committed = generate.commits(self.store, self.plan, fresh)
+        tallies = pilot.tallies(self.store, self.plan, committed)
+        alpha = pilot.largest(self.plan, tallies)
+        mixed, real = (self.mix(tallies, "", one) for one in (alpha, 0.0))
+        trials = [sweep.trial_of(self.plan, self.split, one, pilot.seeds(), "val") for one in (real, pilot.half(real, self.split), mixed)]
+        cache: dict[str, trainset.Pixels] = {}
+        with self.room("pilot", len(trials) * pilot.SEEDS, "trainings") as floor:
+            cache["pixels"] = trainset.Pixels(self.plan, self.split, committed, [mixed], floor)
+            done = sweep.sweep(self.plan, self.split, trials, committed, floor, "pilot", cache)
+            seen = pilot.look(self.plan, cache["pixels"], replace(floor, pool=self.pools["generate"]))
+        made, rejected = (sum(one.states[state] for one in tallies.values()) for state in ("kept", "rejected"))
+        facts = advising.Pilot(
+            self.plan.n_train, alpha, mixed.n_synthetic, *(one.correct_SN for one in done.results), self.weights("val"),
+            pilot.foreign(self.store, self.plan, committed), rejected / max(1, made + rejected), **asdict(seen),
+        )
+        advice = advising.advise(facts, confirm_seeds=len(self.plan.confirm_seeds), n_test=self.plan.n_test)
+        return pilot.write(self.store, self.keys, advice)
 
     def draw(self) -> tuple[dict[str, Tally], int]:
         """generate → measure → FILTER, in rounds until every class has its images."""
@@ -72,14 +112,7 @@ class River:
         stored: dict[str, str] = {}
         for number in range(1, self.plan.filter.max_rounds + 1):
             drawn += self.freeze_round(number, fresh)
-            total = len(drawn) * self.plan.unit_size
-            with self.room("generate", total, "images") as floor:
-                made = generate.generate(self.plan, drawn, floor)
-            self.events.event("generated", round=number, **asdict(made))
-            if self.plan.metrics:
-                with self.room("measure", total, "images") as floor:
-                    measured = measure.measure(self.plan, drawn, floor)
-                self.events.event("measured", round=number, **asdict(measured))
+            self.make(drawn, number)
             self.committed = generate.commits(self.store, self.plan, drawn)
             self.filter(tallies, stored)
             if not any(one.short for one in tallies.values()):
@@ -89,6 +122,17 @@ class River:
                 fresh = self.refill(tallies)
         lacking = [one for one in tallies.values() if one.short]
         raise filtering.refuse_short(lacking, self.plan.quotas, self.plan.filter.max_rounds)
+
+    def make(self, units: Sequence[Unit], number: int) -> None:
+        """generate → measure, as far as it is not done. Round 0 is the pilot."""
+        total = len(units) * self.plan.unit_size
+        with self.room("generate", total, "images") as floor:
+            made = generate.generate(self.plan, units, floor)
+        self.events.event("generated", round=number, **asdict(made))
+        if self.plan.metrics:
+            with self.room("measure", total, "images") as floor:
+                measured = measure.measure(self.plan, units, floor)
+            self.events.event("measured", round=number, **asdict(measured))
 
     def freeze_round(self, number: int, fresh: Sequence[Unit]) -> list[Unit]:
         """The round's units: those that were frozen when it first began."""
@@ -124,12 +168,26 @@ class River:
         """What each image of a part counts in the objective."""
         return choosing.weights(self.plan.objective, self.split.part(part)["label"].to_numpy())
 
+    def grid(self, tallies: Mapping[str, Tally]) -> tuple[tuple[TrialResult, ...], tuple[TrialResult, ...]]:
+        """Every α on validation, and the curves of the arms. With halving the worse half gets no further seeds."""
+        seeds, alphas = self.plan.sweep_seeds, self.plan.alphas
+        parts: dict[float, list[TrialResult]] = {}
+        asked = [(arm, alpha, seeds) for arm, alpha in self.plan.curves]
+        curves: tuple[TrialResult, ...] = ()
+        for its in halving.rounds(seeds, self.plan.halving):
+            swept = self.sweep(tallies, [*(("", alpha, its) for alpha in alphas), *asked], "val", "sweep")
+            curves, asked = curves + swept[len(alphas) :], []
+            for one in swept[: len(alphas)]:
+                parts.setdefault(one.alpha, []).append(one)
+            alphas = halving.survivors([halving.joined(parts[alpha]) for alpha in alphas], self.weights("val"))
+        return tuple(halving.joined(its) for its in parts.values()), curves
+
     def sweep(
-        self, tallies: Mapping[str, Tally], asked: Sequence[tuple[str, float]], seeds: Sequence[int], part: str, room: str
+        self, tallies: Mapping[str, Tally], asked: Sequence[tuple[str, float, Sequence[int]]], part: str, room: str
     ) -> tuple[TrialResult, ...]:
-        """One trial per arm and α, judged on one strictly real part of the split."""
-        trials = [sweep.trial_of(self.plan, self.split, self.mix(tallies, arm, alpha), seeds, part, arm) for arm, alpha in asked]
-        with self.room(room, len(trials) * len(seeds), "trainings") as floor:
+        """One trial per arm, α and list of seeds, judged on one strictly real part of the split."""
+        trials = [sweep.trial_of(self.plan, self.split, self.mix(tallies, arm, alpha), seeds, part, arm) for arm, alpha, seeds in asked]
+        with self.room(room, sum(len(trial.seeds) for trial in trials), "trainings") as floor:
             done = sweep.sweep(self.plan, self.split, trials, self.committed, floor, room, self.pixels)
         self.events.event("trained", room=room, asked=len(trials), fitted=done.fitted, adopted=done.adopted)
         return done.results
@@ -140,7 +198,7 @@ class River:
         Every run of the dataset that looks at the same test images leaves its mark there: a test that was looked at
         often is no longer locked, whatever the editions were called.
         """
-        choice = choosing.choose(results, self.weights("val"), self.plan.objective.guard)
+        choice = choosing.choose(halving.finalists(results), self.weights("val"), self.plan.objective.guard)
         record = lineage.canonical({**asdict(choice), "trials": [one.trial for one in results]}).encode()
         number = 1
         while not self.store.create(self.keys.choice(number), record):
@@ -156,6 +214,7 @@ class River:
             warnings = [text for text in (
                 choosing.convergence(found.results[0], self.plan.schedule.steps),
                 choosing.few_seeds(len(self.plan.confirm_seeds)), choosing.confounded(self.plan.schedule.epochs),
+                folds.small_test(self.plan.n_test, self.split.table.num_rows - self.plan.n_aside),
                 *splitting.near_published(self.split, self.plan.near_duplicate_bits),
                 bill.unnamed(self.plan.price), *flags.values(),
             ) if text]
@@ -176,7 +235,7 @@ class River:
     @contextmanager
     def room(self, name: str, total: int, unit: str) -> Iterator[Floor]:
         """A room at work: progress, and what it spent goes to the ledger even if it breaks. Deciding again spends nothing."""
-        pool = self.pools["sweep" if name in ("sweep", "confirm") else "generate"]
+        pool = self.pools["sweep" if name in ("pilot", "sweep", "confirm") else "generate"]
         with self.ledger.room(name) if pool.workers else nullcontext(), self.events.room(name, total, unit) as advance:
             left = self.left(pool) if name != "report" else None   # which costs nothing
             advance = self.watch.room(name, total, unit, advance)

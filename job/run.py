@@ -1,9 +1,10 @@
 """The composition root: finds the run of the settings, walks its river, publishes. It is the resume too."""
 
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
-from job import admit, lives, plan, preview, report
+from job import admit, lives, pilot, plan, preview, report
 from job.cluster import cluster, listening
 from job.errors import DataError
 from job.ground import cost, layout
@@ -13,6 +14,7 @@ from job.publish import card, croissant, records, versions
 from job.publish.model import Version
 from job.records import Split
 from job.report.model import Report
+from job.results import Advice
 from job.river import River
 from job.runplan import Pool, PublishPolicy, RunPlan
 from job.settings import Settings
@@ -20,14 +22,30 @@ from job.settings import Settings
 NO_POOLS = {"generate": Pool(0, 1, 0), "sweep": Pool(0, 1, 0)}   # for a walk that may compute nothing
 
 
-def run(settings: Settings, events: Events) -> tuple[Report, str]:
-    """All of it, or what is left of it. Returns the report and where it lies."""
+def run(settings: Settings, events: Events, stay: bool = False) -> tuple[Report, str]:
+    """All of it, or what is left of it. Returns the report and where it lies. ``stay``: leaves Ray to the next run."""
     store = admit.open_store(settings)
     with lives.remembered(store, settings) as settings:
-        return _run(store, settings, events)
+        return _run(store, settings, events, stay)
 
 
-def _run(store: Store, settings: Settings, events: Events) -> tuple[Report, str]:
+def _run(store: Store, settings: Settings, events: Events, stay: bool) -> tuple[Report, str]:
+    planned, split, planning_s = _admitted(store, settings, events)
+    keys = layout.Run(planned.dataset, planned.run)
+    where = f"{store.shown}/{keys.report('')}"
+    if store.get(keys.done()):
+        events.event("already_done", run=planned.run)
+        made = report.read(store, planned) or _again(store, planned, split, settings, events)
+    else:
+        with _river(store, planned, split, settings, events, planning_s, stay) as river:
+            made = river.walk()
+    if settings.publish.when_done:
+        publish_run(store, settings, events, planned, split, made)
+    return made, where
+
+
+def _admitted(store: Store, settings: Settings, events: Events) -> tuple[RunPlan, Split, float]:
+    """The run of these settings, known or planned now, and the seconds that it took to find out."""
     start = time.perf_counter()
     chosen = plan.choose_plugs(settings)
     planned, split = admit.known(store, settings, chosen) or (None, None)
@@ -35,25 +53,35 @@ def _run(store: Store, settings: Settings, events: Events) -> tuple[Report, str]
         with events.room("plan", 1, "plan") as advance:
             planned, split = admit.freeze(store, settings, chosen, *admit.draft(store, settings, chosen))
             advance()
-    planning_s = time.perf_counter() - start
-    keys = layout.Run(planned.dataset, planned.run)
-    where = f"{store.shown}/{keys.report('')}"
-    if store.get(keys.done()):
-        events.event("already_done", run=planned.run)
-        made = report.read(store, planned) or _again(store, planned, split, settings, events)
-    else:
-        preview.affordable(store, settings, planned)
-        ledger = cost.Ledger(store, keys)
-        ledger.add([cost.wall("plan", planning_s)])
-        with ExitStack() as joined:
-            with ledger.room("ray"):
-                pools = joined.enter_context(cluster(settings))
-            river = River(store, planned, split, events, pools, budget=settings.budget_usd, privacy=settings.privacy, ledger=ledger)
-            with listening(river.stop, settings.stop_grace_s, events), river.watch.on():
-                made = river.walk()
-    if settings.publish.when_done:
-        publish_run(store, settings, events, planned, split, made)
-    return made, where
+    return planned, split, time.perf_counter() - start
+
+
+@contextmanager
+def _river(
+    store: Store, planned: RunPlan, split: Split, settings: Settings, events: Events, planning_s: float, stay: bool = False,
+) -> Iterator[River]:
+    """The river of an unfinished run, with Ray below it: what can be refused is, before anything is started."""
+    preview.affordable(store, settings, planned)
+    ledger = cost.Ledger(store, layout.Run(planned.dataset, planned.run))
+    ledger.add([cost.wall("plan", planning_s)])
+    with ExitStack() as joined:
+        with ledger.room("ray"):
+            pools = joined.enter_context(cluster(settings, stay))
+        river = River(store, planned, split, events, pools, budget=settings.budget_usd, privacy=settings.privacy, ledger=ledger)
+        with listening(river.stop, settings.stop_grace_s, events), river.watch.on():
+            yield river
+
+
+def advise(settings: Settings, events: Events) -> tuple[Advice, RunPlan]:
+    """A pilot of this run, and what to expect of it; what was drawn for it, the run will find. The test stays locked."""
+    store = admit.open_store(settings)
+    settings = lives.looked_up(store, settings)
+    planned, split, planning_s = _admitted(store, settings, events)
+    told = pilot.read(store, layout.Run(planned.dataset, planned.run))
+    if told is None:
+        with _river(store, planned, split, settings, events, planning_s) as river:
+            told = river.advise()
+    return told, planned
 
 
 def publish_run(

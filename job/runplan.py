@@ -122,6 +122,7 @@ class RunPlan:
     objective: Objective
     schedule: Schedule
     sweep_seeds: tuple[int, ...]
+    halving: bool                    # whether the worse half of α gets no further seeds
     confirm_seeds: tuple[int, ...]
     price: Price
 

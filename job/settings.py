@@ -123,6 +123,23 @@ class Settings(BaseSettings):
         return {".".join(path): reduce(getitem, path, dumped) for path, field in leaves(Settings)
                 if field.json_schema_extra["identity"] and path not in (("dataset",), ("edition",))}
 
+    @property
+    def crossfits(self) -> bool:
+        """Whether all folds of a cross-fitting are asked for."""
+        return self.split.folds is not None and self.split.fold is None
+
+    @property
+    def all_folds(self) -> int:
+        """Folds through all repeats."""
+        return (self.split.folds or 0) * self.split.repeats
+
+    def of_fold(self, fold: int) -> "Settings":
+        """The settings of one fold's run: names of its own, and nothing is published."""
+        named = {name: f"{value}.fold-{fold:03d}" for name in ("edition", "submission") if (value := getattr(self, name))}
+        return self.model_copy(update={
+            **named, "split": self.split.model_copy(update={"fold": fold}), "publish": self.publish.model_copy(update={"when_done": False}),
+        })
+
     def printable(self) -> dict[str, Any]:
         """All settings by environment name, fit to be shown: user parts and signed queries of URLs are hidden."""
         return {env_name(path): redact_all(reduce(getattr, path, self)) for path, _ in leaves(Settings)}

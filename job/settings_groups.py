@@ -55,6 +55,12 @@ class SplitGroup(Group):
     table: str = free(
         "", "CSV or Parquet file with id, and part or group or both: overrides what the source says (its content is identity)"
     )
+    folds: int | None = identity(
+        None, "cross-fitting for sets too small for a locked test: so many folds judge in turn, each with a choice of its own; "
+        "unset: one locked test", ge=3, le=20)
+    repeats: int = identity(2, "how often cross-fitting draws its folds anew", ge=1, le=20)
+    fold: int | None = identity(
+        None, "the one fold, counted through all repeats, that this run judges; unset: all, one after another", ge=0)
     train_cap: int | None = identity(None, "most real training images per class; the rest is set aside", ge=1)
 
 
@@ -133,6 +139,8 @@ class SweepGroup(Group):
         tuple[Fraction, ...], BeforeValidator(_comma_list), AfterValidator(lambda alphas: tuple(sorted(set(alphas))))
     ] = identity((0.0, 0.25, 0.5, 0.75, 0.9, 1.0), "synthetic shares to try, 0 among them")
     seeds: int = identity(5, "trainings per alpha, judged on validation", ge=1, le=1000)
+    halving: bool = identity(
+        False, "stop early: after 2, 4, 8 … seeds the worse half of alpha on validation gets no more; worth it for many alphas and seeds")
     confirm_seeds: int = identity(10, "fresh trainings of the candidate and of alpha 0, judged on the locked test", ge=1, le=1000)
     arms: tuple[str, ...] = identity(
         ("placebo", "reweighted"), "arms confirmed beside the candidate: placebo, reweighted, synthetic_only, unfiltered, "

@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
+from job import folds
 from job.errors import DataError, SettingsError
 from job.ground import lineage
 from job.near_duplicates import nearest
@@ -37,7 +38,8 @@ def split(index: RealIndex, shares: SplitGroup) -> Split:
     if val_share + test_share >= 1:
         names = (env_name(("split", "val_share")), env_name(("split", "test_share")))
         raise SettingsError(f"{names[0]} and {names[1]} leave nothing to train on", "make their sum less than 1")
-    parts, reasons = _assign(rows, published, val_share, test_share)
+    folds.check(shares.folds, shares.fold, shares.repeats, bool(published & {"val", "test"}))
+    parts, reasons = _assign(rows, published, val_share, test_share) if shares.folds is None else _fold(index, rows, shares)
     _leave_train(rows, parts, reasons)
     if shares.near_duplicate_bits is not None:   # who sets it asks for it, whoever chose the parts
         for number, other, distance in _near(rows, parts, index.table["dhash"].to_numpy(), shares.near_duplicate_bits):
@@ -138,6 +140,18 @@ def _assign(rows: Columns, published: set[str], val_share: float, test_share: fl
     _repair(side, draws, labels, open_parts, tainted)
     for number in drawn:
         parts[number] = side[of[number]]
+    return parts, reasons
+
+
+def _fold(index: RealIndex, rows: Columns, shares: SplitGroup) -> tuple[list[str], list[str]]:
+    """One fold of a cross-fitting. What the source sets aside stays there, and what is generated judges nothing."""
+    parts, reasons = ["aside"] * len(rows["id"]), ["set aside by the source"] * len(rows["id"])
+    there = [number for number, its in enumerate(rows["published"]) if its != "aside"]
+    of = _together(rows)
+    found = folds.assign([rows["label"][number] for number in there], [of[number] for number in there], index.classes,
+                         int(shares.folds or 0), int(shares.fold or 0))
+    for number, part in zip(there, found, strict=True):
+        parts[number], reasons[number] = "train" if rows["generated"][number] else part, ""
     return parts, reasons
 
 
@@ -247,5 +261,6 @@ def _demand(index: RealIndex, rows: Columns, parts: Sequence[str], reasons: Sequ
             raise DataError(
                 f"class {name!r} has no image in {part}: of its {len(mine)} images, {len({of[number] for number in mine})} are different "
                 f"pictures or groups{why}",
-                f"add images of it (every part needs one), publish a split, or change {env_name(('split', f'{part}_share'))}"
+                f"add images of it (every part needs one), publish a split, change {env_name(('split', f'{part}_share'))}, or let "
+                f"all of them judge in turn: {folds.FOLDS}=5"
                 if part != "train" else "add images of it (every part needs one), or publish a split")

@@ -60,13 +60,22 @@ class Squares:
 
     def detectable(self, seeds: np.ndarray, images: np.ndarray) -> np.ndarray:
         """Smallest detectable effect that this variance would leave at other numbers of seeds and images."""
+        seed, _, rest = self._components()
+        a = rest + images * seed
+        variance = self.error_at(seeds, images) ** 2
+        ratio = np.divide(variance * seeds * images, a, out=np.full(np.shape(a + seeds), np.inf), where=a > 0)
+        return _detectable(variance**0.5, np.minimum(_most_df(seeds), (seeds - 1) * ratio**2))
+
+    def error_at(self, seeds: np.ndarray, images: np.ndarray) -> np.ndarray:
+        """Standard error that this variance would leave at other numbers of seeds and images."""
+        seed, image, rest = self._components()
+        return np.sqrt(seed / seeds + image / images + rest / (seeds * images))
+
+    def _components(self) -> tuple[float, float, float]:
+        """Variances of a seed, of an image, and of what is left of one answer: none below 0."""
         seed = max(0.0, self.between_seeds - self.rest) / self.n_images
         image = max(0.0, self.between_images - self.rest) / self.n_seeds
-        rest = max(0.0, self.scaled_variance - self.n_images * seed - self.n_seeds * image)
-        a = rest + images * seed
-        variance = seed / seeds + image / images + rest / (seeds * images)
-        ratio = np.divide(variance * seeds * images, a, out=np.full(np.shape(a + seeds), np.inf), where=a > 0)
-        return _detectable(np.sqrt(variance), np.minimum(_most_df(seeds), (seeds - 1) * ratio**2))
+        return seed, image, max(0.0, self.scaled_variance - self.n_images * seed - self.n_seeds * image)
 
 
 def squares(correct_a_SN: np.ndarray, correct_b_SN: np.ndarray, *, weights_N: np.ndarray | None = None) -> Squares:

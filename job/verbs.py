@@ -38,23 +38,39 @@ def _refresh(settings: Settings, events: Events) -> str:
     return kube_jobs.refresh(settings, events)
 
 
-def _run(settings: Settings, events: Events) -> str:
+def _advise(settings: Settings, events: Events) -> str:
     from job import run
+    from job.report.advice import advice_lines
+
+    return advice_lines(*run.advise(settings.of_fold(0) if settings.crossfits else settings, events))
+
+
+def _run(settings: Settings, events: Events) -> str:
+    from job import crossfit, run
+    from job.report import crossed
     from job.report.words import summary_lines
 
+    if settings.crossfits:
+        return crossed.lines(*crossfit.all_folds(settings, events))
     return summary_lines(*run.run(settings, events))
 
 
 def _report(settings: Settings, events: Events) -> str:
-    from job import run
+    from job import crossfit, run
+    from job.report import crossed
     from job.report.words import summary_lines
 
+    if settings.crossfits:
+        return crossed.lines(*crossfit.again(settings, events))
     return summary_lines(*run.redo_report(settings, events))
 
 
 def _publish(settings: Settings, events: Events) -> str:
     from job import run
 
+    if settings.split.folds is not None:
+        raise SettingsError("a cross-fitting has no version to publish: its folds train on different images",
+                            f"publish a run without {env_name(('split', 'folds'))}")
     return told(run.publish_again(settings, events))
 
 
@@ -168,6 +184,7 @@ def told(version: "Version") -> str:
 
 VERBS: Mapping[str, tuple[Verb, str]] = {
     "plan": (_plan, "print what a run would do, and write nothing"),
+    "advise": (_advise, "draw a pilot, train three small arms, and say what to expect of the run; the test stays locked"),
     "run": (_run, "all of it, or what is left of it; then publish"),
     "report": (_report, "decide and report again from stored measurements: no GPU, no Ray"),
     "publish": (_publish, "publish a finished run, if it is not published yet"),

@@ -14,19 +14,20 @@ LEVELS = (   # an import may stay on its level or go down, never up
     {"records", "results", "errors", "runplan"},
     {"settings", "settings_groups", "ground", "plugs"},
     {"generators", "metrics", "tasks", "real"},
-    {"plan", "splitting", "near_duplicates", "filtering", "mixing", "arms", "choosing", "statistics"},
+    {"plan", "splitting", "near_duplicates", "filtering", "mixing", "arms", "choosing", "halving", "advising", "folds", "statistics"},
     {
         "pool", "lives", "drawing", "fitting", "generate", "decisions", "trainset", "measure", "sweep", "report", "publish",
         "admit", "kube", "kube_jobs", "watch", "cluster", "preview", "doctor", "settings_table",
-        "waiting",
+        "waiting", "pilot",
     },
     {"river"},
-    {"run", "demo", "verbs"},
+    {"run", "demo"},
+    {"crossfit", "verbs"},
     {"__main__"},
 )
 ROOMS = ("generate", "measure", "filtering", "mixing", "sweep", "report", "publish")   # left to right
-COLD = {"plan", "splitting", "near_duplicates", "filtering", "mixing", "arms", "choosing", "statistics"}
-HOT = {"cluster", "watch", "drawing", "generate", "measure", "sweep", "trainset", "pool", "waiting", "fitting"}
+COLD = {"plan", "splitting", "near_duplicates", "filtering", "mixing", "arms", "choosing", "halving", "advising", "folds", "statistics"}
+HOT = {"cluster", "watch", "drawing", "generate", "measure", "sweep", "trainset", "pool", "waiting", "fitting", "pilot"}
 BLIND = COLD - {"plan", "splitting"} | HOT - {"cluster"} | {"decisions", "publish", "report"}   # they take parts of the plan
 PLUGS = {"generators", "metrics", "tasks", "real"}
 

@@ -85,6 +85,11 @@ def moves(dataset: str) -> str:
     return f"{dataset}/moves/"
 
 
+def crossfit(dataset: str, name: str, file: str) -> str:
+    """The report of a cross-fitting, over the runs of its folds."""
+    return f"{dataset}/crossfits/{name}/{file}"
+
+
 class Run:
     """Keys of one run."""
 
@@ -155,6 +160,10 @@ class Run:
     def cost(self, process: str, sequence: int) -> str:
         """Heartbeat of one process: what it has spent so far."""
         return f"{self.costs()}{process}/{sequence:06d}.json"
+
+    def advice(self) -> str:
+        """What a pilot made one expect, before the run was paid for."""
+        return f"{self.root}advice.json"
 
     def report(self, name: str) -> str:
         return f"{self.root}report/{name}"

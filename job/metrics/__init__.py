@@ -35,3 +35,6 @@ class SampleMetric(Protocol):
         self, images: Sequence[np.ndarray], *, prompts: Sequence[str], labels: Sequence[int]
     ) -> Mapping[str, np.ndarray]:
         """All ``columns`` as float32 of shape (M,), for M uint8 HWC images in their order."""
+
+    def features(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """float32 (M, D), rows of unit length, in which near means alike; D is 0 for a metric without any."""

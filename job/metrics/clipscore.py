@@ -92,6 +92,19 @@ class ClipScore:
             rows.append(self._batch(images[at : at + size], prompts[at : at + size], labels[at : at + size]))
         return dict(zip(self.columns, np.concatenate(rows, axis=1), strict=True))
 
+    def features(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """CLIP's image embeddings: float32 (M, D), rows of unit length."""
+        import torch
+
+        rows = [np.zeros((0, self._classes_CD.shape[1]), np.float32)]
+        for at in range(0, len(images), self.options.batch_size):
+            images_CHW = [torch.tensor(image).permute(2, 0, 1) for image in images[at : at + self.options.batch_size]]
+            pixels_BCHW = self._clip(images=images_CHW, return_tensors="pt")["pixel_values"]
+            with torch.inference_mode():
+                self._clip.get_image_features(pixels_BCHW.to(self._classes_CD.device))
+            rows.append(self._clip.last_images_BD.float().cpu().numpy())
+        return np.concatenate(rows)
+
     def _batch(self, images: Sequence[np.ndarray], prompts: Sequence[str], labels: Sequence[int]) -> np.ndarray:
         """float32 (3, B): one row per column."""
         import torch

@@ -18,10 +18,10 @@ from job.generate import Committed
 from job.ground import layout
 from job.ground.bill import DRAWING, per
 from job.records import Refusal, Split, Tally
-from job.report import beside
+from job.report import advice, beside
 from job.report.model import Arm, ClassRow, Confirmed, CostOf, Counts, Gain, Prices, Report, Spent
 from job.report.words import verdict_paragraph
-from job.results import Choice, Control, CostLine, Interval, TrialResult, Verdict
+from job.results import Advice, Choice, Control, CostLine, Interval, TrialResult, Verdict
 from job.runplan import RunPlan, plain
 
 LIBRARIES = ("ray", "torch", "torchvision", "torchmetrics", "diffusers", "transformers", "pyarrow", "pillow", "numpy", "scikit-learn")
@@ -52,6 +52,7 @@ class Found:
     others: Sequence[TrialResult] = ()    # the arms of the confirmation
     controls: Sequence[Control] = ()      # and what they say
     curves: Sequence[TrialResult] = ()    # the arms of the sweep
+    advice: Advice | None = None          # what a pilot expected
 
 
 def assemble(
@@ -61,6 +62,7 @@ def assemble(
     plan, choice, verdict = found.plan, found.choice, found.verdict
     on_val, on_test = (choosing.weights(plan.objective, found.split.part(name)["label"].to_numpy()) for name in ("val", "test"))
     arms = [_arm(one, on_val) for one in found.results]
+    best = max((arm for arm in arms if len(arm.seeds) == len(arms[0].seeds)), key=lambda arm: (arm.val_accuracy, -arm.alpha))
     others = beside.beside(found, on_test)
     beyond = beside.beyond(verdict.word, others)
     classes = _classes(found, flags)
@@ -79,8 +81,8 @@ def assemble(
         ),
         gain=gain.mean, gain_interval=(gain.low, gain.high), gain_detail=gain,
         smallest_detectable=verdict.smallest_detectable, would_decide=verdict.would_decide, test_looks=found.looks,
-        score_name=score_name, argmax_alpha=max(arms, key=lambda arm: (arm.val_accuracy, -arm.alpha)).alpha,
-        argmax_val_gain=max(arm.val_accuracy for arm in arms) - arms[0].val_accuracy, one_se_alpha=choice.one_se_alpha,
+        score_name=score_name, argmax_alpha=best.alpha,
+        argmax_val_gain=best.val_accuracy - arms[0].val_accuracy, one_se_alpha=choice.one_se_alpha,
         interior_optimum=choosing.interior_optimum(found.results, choice.candidate, on_val),
         arms=arms, confirmed=confirmed, n_train=sum(plan.n_train), n_val=plan.n_val, n_test=plan.n_test, n_aside=plan.n_aside,
         aside=_aside(found.split), n_refused=len(refused), refused=_told(refused[:REFUSED]),
@@ -98,7 +100,7 @@ def assemble(
         hardware={"machine": platform.machine(), "system": platform.system(), "processors": str(os.cpu_count())},
         beside=others, beyond=beyond, curves=beside.curves([(one.arm, _arm(one, on_val)) for one in found.curves]),
         stability=beside.stability(choice.stability), guarded=_gain(verdict.guarded) if verdict.guarded else None,
-        held=beside.held(plan, found.looks),
+        held=beside.held(plan, found.looks), advice=advice.advised(found.advice, verdict) if found.advice else None,
     )
 
 

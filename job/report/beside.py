@@ -74,7 +74,8 @@ def held(plan: RunPlan, looks: int) -> dict[str, str]:
         "images seen": seen, "batch": f"{schedule.batch_size}, always full",
         "schedule": f"AdamW, learning rate {schedule.learning_rate:g}, weight decay {schedule.weight_decay:g}, {schedule.precision}",
         "model and augmentation": f"{plan.task} {plan.task_options}; augmented arms {plan.augmented_options}",
-        "seeds": f"{len(plan.sweep_seeds)} in the sweep, {len(plan.confirm_seeds)} fresh ones in the confirmation, the same for every arm",
+        "seeds": f"{len(plan.sweep_seeds)} in the sweep, {len(plan.confirm_seeds)} fresh ones in the confirmation, the same for every arm"
+                 + ("; the worse half of α left the sweep early (halving)" if plan.halving else ""),
         "salt": f"allocation {salting.allocation}{f' {only}' if only else ''}, supply {salting.supply}, weighting {salting.weighting}",
         "objective": score_name(plan) + (f", accuracy may fall by {100 * plan.objective.guard:g} points"
                                          if plan.objective.kind != "accuracy" else ""),

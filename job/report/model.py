@@ -98,6 +98,19 @@ class ClassRow(Part):
     gain_word: str = Field(description="verdict on this class, corrected for the number of classes (Holm)")
 
 
+class Advised(Part):
+    """What a pilot made one expect, before the run was paid for, and whether it came true."""
+
+    word: Literal["helped", "hurt", "no detectable difference"] = Field(description="the verdict that was expected")
+    chance: float = Field(description="how sure the advice was")
+    chances: dict[str, float] = Field(description="of every verdict")
+    alpha: float = Field(description="α of the pilot's mix")
+    images: int = Field(description="synthetic images in it")
+    why: list[str]
+    right: bool | None = Field(description="whether the verdict is the one that was expected; null without a verdict")
+    sentence: str
+
+
 class Counts(Part):
     planned: int
     kept: int
@@ -183,3 +196,4 @@ class Report(Part):
     stability: list[Often] = []
     guarded: Gain | None = Field(default=None, description="difference in accuracy, where the objective is another")
     held: dict[str, str] = Field(default={}, description="what was held fixed, and what was touched how often")
+    advice: Advised | None = Field(default=None, description="what was expected before spending, where a pilot was asked")

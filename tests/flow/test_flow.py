@@ -154,3 +154,14 @@ def test_nothing_synthetic_stands_in_the_judged_parts(finished: tuple, folder: P
     assert len(split.part("test")) == 617
 
 
+
+
+def test_halving_gives_the_worse_half_no_further_seeds_and_the_report_says_so(tmp_path: Path, job: Callable) -> None:
+    report, _ = job(tmp_path, "--sweep.alphas", "0,.2,.4,.6", "--sweep.seeds", "3", "--sweep.halving", "true", "--train.steps", "20")
+    often = {arm.alpha: len(arm.seeds) for arm in report.arms}
+    assert often.pop(0.0) == 3
+    assert sorted(often.values()) == [2, 3, 3]
+    assert often[report.candidate] == 3
+    assert often.get(report.argmax_alpha, 3) == 3
+    assert "halving" in report.held["seeds"]
+    assert len(objects(str(tmp_path), f"digits/runs/{report.run}/trials/")) == 2 * (4 + 3 + 2)   # a record and its data each
