@@ -74,6 +74,6 @@ def _fold(number: int, made: Report, where: str) -> folds.Fold:
                         "set SALTWORKS_SWEEP__CONFIRM_SEEDS to 2 or more, or lower SALTWORKS_SPLIT__FOLDS")
     base, salted = made.confirmed
     return folds.Fold(
-        number, made.run, where, made.candidate, made.n_train, made.n_test, len(base.seeds), base.test_accuracy,
+        number, made.run, where, made.candidate, made.n_train, made.n_train + made.n_val, made.n_test, len(base.seeds), base.test_accuracy,
         salted.test_accuracy - base.test_accuracy, made.guarded.mean if made.guarded else None,
         tuple((one.arm, one.beyond.mean) for one in made.beside))

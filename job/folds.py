@@ -5,8 +5,9 @@ fold the choice of α, and all that learns from real images, happens on its own 
 is the whole procedure (Chernozhukov et al. 2018 call the same discipline cross-fitting).
 
 The gains of J folds are not independent, for their training sets overlap: a plain t-test over them finds effects that are not
-there. Nadeau and Bengio (2003) widen it: ``V = (1/J + n_test/n_train)·s²`` with J − 1 degrees of freedom, s² the variance of the
-J gains; over repeats as Bouckaert and Frank (2004). It covers other training sets, too, which a single split's interval cannot.
+there. Nadeau and Bengio (2003) widen it: ``V = (1/J + n_test/n_learnt)·s²`` with J − 1 degrees of freedom, s² the variance of
+the J gains and n_learnt what the procedure learns from, train and validation; over repeats as Bouckaert and Frank (2004). It
+covers other training sets, too, which the interval of a single split cannot, and it is careful: bench/crossfit.py.
 """
 
 import warnings
@@ -35,6 +36,7 @@ class Fold:
     where: str                              # its report
     candidate: float
     n_train: int
+    n_learnt: int                           # train and validation: the choice learns, too
     n_test: int
     n_seeds: int
     baseline: float                         # the objective of real images alone
@@ -61,7 +63,7 @@ def assign(labels: Sequence[int], groups: Sequence[str], names: Sequence[str], f
 
     Raises ``DataError`` for a class of fewer different groups than folds.
     """
-    from sklearn.model_selection import StratifiedGroupKFold
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     count = Counter(label for label, _ in set(zip(labels, groups, strict=True)))
     for label, name in enumerate(names):
@@ -69,7 +71,8 @@ def assign(labels: Sequence[int], groups: Sequence[str], names: Sequence[str], f
             raise DataError(f"class {name!r} has {count[label]} different pictures or groups, and each of {folds} folds needs one",
                             f"add images of it, or lower {FOLDS} to {max(3, count[label])}, at least 3")
     repeat, at = divmod(fold, folds)
-    cut = StratifiedGroupKFold(folds, shuffle=True, random_state=repeat)
+    alone = len(set(groups)) == len(groups)   # then every fold has its share of every class to one image
+    cut = (StratifiedKFold if alone else StratifiedGroupKFold)(folds, shuffle=True, random_state=repeat)
     of = np.zeros(len(labels), int)
     with warnings.catch_warnings():   # groups may leave a fold without a class: the split's own check names it
         warnings.simplefilter("ignore")
@@ -79,9 +82,9 @@ def assign(labels: Sequence[int], groups: Sequence[str], names: Sequence[str], f
 
 
 def resampled(gains_J: Sequence[float], test_share: float) -> Interval:
-    """95 % interval of the mean of gains from J folds: ``V = (1/J + n_test/n_train)·s²``, df = J − 1.
+    """95 % interval of the mean of gains from J folds: ``V = (1/J + n_test/n_learnt)·s²``, df = J − 1.
 
-    ``test_share``: n_test/n_train. Raises ``JobError`` below two gains.
+    ``test_share``: n_test/n_learnt. Raises ``JobError`` below two gains.
     """
     values = np.asarray(gains_J, float)
     if len(values) < 2:
@@ -93,7 +96,7 @@ def resampled(gains_J: Sequence[float], test_share: float) -> Interval:
 
 def verdict(found: Sequence[Fold], guard: float) -> CrossVerdict:
     """What all folds together say. Raises ``JobError`` unless there are two, all with the same arms."""
-    share = float(np.mean([one.n_test / one.n_train for one in found]))
+    share = float(np.mean([one.n_test / one.n_learnt for one in found]))
     gain = resampled([one.gain for one in found], share)
     word, why = statistics.word(gain), ""
     fell = [one.guarded for one in found if one.guarded is not None]

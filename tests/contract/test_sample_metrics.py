@@ -233,3 +233,16 @@ def test_a_folder_that_is_no_clip_is_a_data_error_with_a_cure(tmp_path: Path) ->
 def test_differing_numbers_of_images_and_labels_are_refused(digits: Digits) -> None:
     with pytest.raises(ValueError, match="1 labels"):
         loaded("clipscore").score(digits.images[:2], prompts=digits.prompts[:2], labels=[0])
+
+
+@pytest.mark.parametrize("name", SAMPLE_METRICS)
+def test_features_have_unit_length_and_do_not_depend_on_the_batch(name: str, digits: Digits) -> None:
+    metric = loaded(name, **CASES[name].options)
+    whole = metric.features(digits.images[:9])
+    assert whole.dtype == np.float32
+    assert len(whole) == 9
+    if whole.shape[1]:
+        assert np.linalg.norm(whole, axis=1) == pytest.approx(1, abs=1e-5)
+    alone = np.concatenate([metric.features([image]) for image in digits.images[:9]])
+    assert whole == pytest.approx(alone, abs=CASES[name].tolerance)
+    assert metric.features([]).shape == (0, whole.shape[1])

@@ -27,6 +27,9 @@ def run(verb: str, root: Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     root = tmp_path_factory.mktemp("demo")
+    told = run("advise", root)   # its images are the run's own
+    assert told.returncode == 0, told.stderr
+    (root / "advice.txt").write_text(told.stdout)
     return root, run("run", root)
 
 
@@ -65,6 +68,22 @@ def test_the_embedded_generator_helps_and_copies_of_the_real_images_do_not(demo:
     assert {one["beyond_word"] for one in beside.values()} == {"helped"}
     assert report["beyond"] in report["sentence"]
     assert sum(one["share"] for one in report["stability"]) == pytest.approx(1)
+
+
+def test_a_pilot_expects_help_beforehand_and_the_report_says_that_it_was_right(demo: tuple) -> None:
+    root, done = demo
+    told = (root / "advice.txt").read_text()
+    assert told.startswith("expect     synthetic images to help")
+    for ground in ("240 of the pilot moved validation", "8 real training images per class: scarce", "cover ",
+                   "look more like another class"):
+        assert ground in " ".join(told.split())
+    report = json.loads((report_of(root) / "report.json").read_text())
+    assert report["advice"]["right"] is True
+    assert "the advice was right" in report["advice"]["sentence"]
+    adopted = next(json.loads(line) for line in done.stderr.splitlines() if json.loads(line)["event"] == "generated")
+    assert (adopted["asked"], adopted["adopted"]) == (400, 10)   # units of the pilot are not drawn again
+    assert not list((root / "digits/looks").rglob("*.json")) or report["test_looks"] == 1   # the pilot left the test alone
+    assert run("advise", root).stdout == told   # given once
 
 
 def test_the_version_is_published_pointed_to_and_verifies(demo: tuple) -> None:
