@@ -40,7 +40,7 @@ def test_halving_never_trains_more_and_without_it_every_alpha_has_every_seed(alp
     assert trainings(alphas, seeds, True) >= 2 * seeds   # α = 0 and the best of the rest
 
 
-def test_eleven_alphas_at_five_seeds_take_forty_trainings_instead_of_fifty_five() -> None:
+def test_eleven_alphas_at_five_seeds_take_thirty_eight_trainings_instead_of_fifty_five() -> None:
     assert trainings(11, 5, False) == 55
     assert trainings(11, 5, True) == 11 * 2 + 6 * 2 + 4 * 1
 
