@@ -25,7 +25,7 @@ N_REAL = 80
 IN_CLASS = (14, 11, 9, 3, 8, 8, 7, 2, 9, 9)   # real training images
 EFFECTS = {   # of the arms over α = 0, as shares of the candidate's; and by how much more
     "placebo": (0.0, -0.002), "reweighted": (0.3, 0.004), "synthetic_only": (0.5, -0.38), "unfiltered": (0.7, 0.0),
-    "augmented": (0.4, 0.01), "augmented_mix": (1.1, 0.012),
+    "augmented": (0.4, 0.01), "augmented_mix": (1.0, 0.012),
 }
 
 
@@ -177,7 +177,7 @@ def beside(made: Report, names: Sequence[str], curves: Mapping[str, Sequence[flo
         beyond, beyond_word = _judged(gain.mean - effect.mean, gain)
         arm = table.find(name)
         rows.append(Beside(
-            arm=name, title=arm.title, asks=arm.asks, control=arm.control, alpha=0.0 if arm.at == "zero" else made.candidate,
+            arm=name, title=arm.title, asks=arm.asks, control=arm.control, alpha={"zero": 0.0, "one": 1.0}.get(arm.at, made.candidate),
             n_real=N_REAL, n_synthetic=0, samples_seen=19_200, test_accuracy=base + effect.mean,
             test_accuracies=[base + effect.mean] * gain.n_seeds, effect=effect, effect_word=word, beyond=beyond,
             beyond_word=beyond_word,
