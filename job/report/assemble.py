@@ -61,11 +61,12 @@ def assemble(
     """The whole report. ``flags``: class key to the reason why it lies far below its peers. It holds no URL's secret."""
     plan, choice, verdict = found.plan, found.choice, found.verdict
     on_val, on_test = (choosing.weights(plan.objective, found.split.part(name)["label"].to_numpy()) for name in ("val", "test"))
-    arms = [_arm(one, on_val) for one in found.results]
+    arms = [_arm(one, found.results[0], on_val) for one in found.results]
     best = max((arm for arm in arms if len(arm.seeds) == len(arms[0].seeds)), key=lambda arm: (arm.val_accuracy, -arm.alpha))
     others = beside.beside(found, on_test)
     beyond = beside.beyond(verdict.word, others)
     classes = _classes(found, flags)
+    curves = beside.curves([(one.arm, _arm(one, found.results[0], on_val)) for one in found.curves])
     counts = Counts(**{name: sum(getattr(row, name) for row in classes) for name in Counts.model_fields})
     rooms = _spent(spent)
     confirmed = [_confirmed(one, on_test) for one in (found.baseline, found.candidate)]
@@ -98,7 +99,7 @@ def assemble(
         settings=_shown({name: value for name, value in plain(plan).items() if name not in ("classes", "recipe", "price")}),
         versions={"saltworks": job.__version__, "python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
         hardware={"machine": platform.machine(), "system": platform.system(), "processors": str(os.cpu_count())},
-        beside=others, beyond=beyond, curves=beside.curves([(one.arm, _arm(one, on_val)) for one in found.curves]),
+        beside=others, beyond=beyond, curves=curves, seed_gains=beside.seed_gains(*confirmed),
         stability=beside.stability(choice.stability), guarded=_gain(verdict.guarded) if verdict.guarded else None,
         held=beside.held(plan, found.looks), advice=advice.advised(found.advice, verdict) if found.advice else None,
     )
@@ -140,13 +141,16 @@ def _origin(found: Found) -> dict[str, str]:
     return dict(zip(("model", "revision", "licence"), found.committed[0].origin, strict=True)) if found.committed else {}
 
 
-def _arm(result: TrialResult, weights_N: np.ndarray | None) -> Arm:
+def _arm(result: TrialResult, baseline: TrialResult, weights_N: np.ndarray | None) -> Arm:
+    """What validation says of a trial, alone and against α = 0."""
+    lead = choosing.lead(result, baseline, weights_N) if result.trial != baseline.trial else None
     per_seed = choosing.per_seed(result.correct_SN, weights_N)
     error = float(per_seed.std(ddof=1) / np.sqrt(len(per_seed))) if len(per_seed) > 1 else 0.0
     return Arm(
         alpha=result.alpha, realised_alpha=result.realised_alpha, n_real=result.n_real, n_synthetic=result.n_synthetic,
         samples_seen=result.samples_seen, seeds=list(result.seeds), val_accuracy=float(per_seed.mean()),
         val_standard_error=error, val_accuracies=per_seed.tolist(),
+        val_gain=_gain(lead) if lead and lead.df else None,
     )
 
 
@@ -167,13 +171,14 @@ def _classes(found: Found, flags: Mapping[str, str]) -> list[ClassRow]:
     targets = found.split.part("test")["label"].to_numpy()
     names = [words.name for words in plan.classes]
     gains = {one.name: one for one in statistics.by_class(found.candidate.correct_SN, found.baseline.correct_SN, targets, names)}
+    usual = float(np.median(plan.n_train))
     rows = []
     for words, n_real in zip(plan.classes, plan.n_train, strict=True):
         tally = found.tallies[words.key]
         mine = targets == words.label
         gain = gains.get(words.name)
         rows.append(ClassRow(
-            name=words.name, n_real=n_real, planned=tally.drawn, **tally.states, scores=dict(tally.means),
+            name=words.name, n_real=n_real, rare=n_real <= usual / 2, planned=tally.drawn, **tally.states, scores=dict(tally.means),
             flag=flags.get(words.key, ""),
             n_test=int(mine.sum()), test_accuracy_real_only=_accuracy(found.baseline, mine),
             test_accuracy_candidate=_accuracy(found.candidate, mine),

@@ -1,4 +1,4 @@
-"""What stands beside the candidate in the report: the control arms, the curves of arms, stability, and what was held fixed."""
+"""What stands beside the candidate in the report: control arms, curves of arms, stability, paired seeds, what was held fixed."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from job import arms, choosing, plugs
-from job.report.model import Arm, ArmCurve, Beside, Gain, Often
+from job.report.model import Arm, ArmCurve, Beside, Confirmed, Gain, Often, SeedGain
 from job.report.words import beyond_words
 from job.results import Gain as Judged
 from job.runplan import RunPlan
@@ -53,6 +53,12 @@ def curves(points: Sequence[tuple[str, Arm]]) -> list[ArmCurve]:
 def stability(shares: Sequence[tuple[float, float]]) -> list[Often]:
     """How often each α would be the candidate."""
     return [Often(alpha=alpha, share=share) for alpha, share in shares]
+
+
+def seed_gains(baseline: Confirmed, candidate: Confirmed) -> list[SeedGain]:
+    """What each fresh seed says, for the two arms are paired by it."""
+    pairs = zip(candidate.seeds, baseline.test_accuracies, candidate.test_accuracies, strict=True)
+    return [SeedGain(seed=seed, gain=salted - real) for seed, real, salted in pairs]
 
 
 def beyond(verdict: str, rows: Sequence[Beside]) -> str:

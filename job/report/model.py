@@ -36,6 +36,9 @@ class Arm(Part):
     val_accuracy: float = Field(description="mean over the seeds")
     val_standard_error: float = Field(description="standard error of that mean over the seeds; 0 for one seed")
     val_accuracies: list[float] = Field(description="one per seed")
+    val_gain: Gain | None = Field(
+        default=None, description="minus α = 0 on validation, paired by seed and image; its interval is not corrected for the choice "
+                                  "among α. null at α = 0, and where seeds or images are too few for an interval")
 
 
 class Confirmed(Part):
@@ -45,6 +48,13 @@ class Confirmed(Part):
     seeds: list[int]
     test_accuracy: float
     test_accuracies: list[float] = Field(description="one per seed")
+
+
+class SeedGain(Part):
+    """The confirmed difference under one seed: the candidate minus α = 0, both trained with it."""
+
+    seed: int
+    gain: float
 
 
 class Beside(Part):
@@ -84,6 +94,7 @@ class ClassRow(Part):
 
     name: str
     n_real: int = Field(description="real training images")
+    rare: bool = Field(default=False, description="whether those are at most half as many as the median class has")
     planned: int
     kept: int
     rejected: int
@@ -195,5 +206,6 @@ class Report(Part):
     curves: list[ArmCurve] = []
     stability: list[Often] = []
     guarded: Gain | None = Field(default=None, description="difference in accuracy, where the objective is another")
+    seed_gains: list[SeedGain] = Field(default=[], description="gain of every fresh seed; their mean is the gain")
     held: dict[str, str] = Field(default={}, description="what was held fixed, and what was touched how often")
     advice: Advised | None = Field(default=None, description="what was expected before spending, where a pilot was asked")

@@ -9,6 +9,7 @@ import math
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -56,6 +57,10 @@ class Scale:
         share = (value - self.low) / ((self.high - self.low) or 1)
         return f"{100 * min(1.0, max(0.0, share)):.2f}%"
 
+    def off(self, gain: Gain) -> str:
+        """The end beyond which a whole interval lies; empty if any of it is on the line."""
+        return "left" if gain.high < self.low else "right" if gain.low > self.high else ""
+
     def length(self, a: float, b: float) -> str:
         """Length from a to b in percent, as far as it lies on the line."""
         return f"{float(self.at(b)[:-1]) - float(self.at(a)[:-1]):.2f}%"
@@ -66,6 +71,28 @@ def render(report: Report, figure_png: bytes, gallery: Sequence[Picture]) -> str
 
     Raises ``JobError`` if the figure or a picture is neither PNG nor JPEG.
     """
+    headline, certain = words.HEADLINES[report.verdict], report.verdict != "no verdict"
+    tried = [*report.arms, *(arm for curve in report.curves for arm in curve.arms)]
+    return _environment().get_template("page.html.j2").render(
+        report=report, figure=data_uri(figure_png), headline=headline,
+        sentence=report.sentence.removeprefix(f"{headline}. "), certain=certain,
+        gallery=by_class(gallery), rows={row.name: row for row in report.classes}, counts=report.counts,
+        scores=score_names(report.classes), kinds=list(dict.fromkeys(kind for one in report.spent for kind in one.worker_s)),
+        gain_scale=around_zero([report.gain_detail] if certain else [], max(
+            (abs(one.gain) for one in report.seed_gains), default=0.0), report.smallest_detectable if certain else 0.0),
+        class_scale=around_zero([report.gain_detail, *(row.gain for row in report.classes if row.gain and judged(row))] if certain else []),
+        judged=judged, by_number=sorted(report.classes, key=lambda row: row.n_real), beside_scale=beside_scale(report, certain),
+        val_gain_scale=around_zero(arm.val_gain for arm in tried if arm.val_gain),
+        val_scale=spread(value for arm in tried for value in arm.val_accuracies),
+        test_scale=spread(value for one in report.confirmed for value in one.test_accuracies),
+        time_scale=Scale(0, max((max(one.wall_s, sum(one.worker_s.values())) for one in report.spent), default=1.0)),
+        samples_seen=sorted({arm.samples_seen for arm in report.arms}),
+    )
+
+
+@cache
+def _environment() -> Environment:
+    """Compiles the templates once, and knows how numbers are told."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
@@ -75,20 +102,7 @@ def render(report: Report, figure_png: bytes, gallery: Sequence[Picture]) -> str
         "bounds": words.bounds, "decimals": words.decimals, "duration": words.duration, "money": words.money,
         "points": words.points, "no_price": words.NO_PRICE, "seeds": words.seeds,
     }
-    headline = words.HEADLINES[report.verdict]
-    return environment.get_template("page.html.j2").render(
-        report=report, figure=data_uri(figure_png), headline=headline,
-        sentence=report.sentence.removeprefix(f"{headline}. "), certain=report.verdict != "no verdict",
-        gallery=by_class(gallery), rows={row.name: row for row in report.classes}, counts=report.counts,
-        scores=score_names(report.classes), kinds=list(dict.fromkeys(kind for one in report.spent for kind in one.worker_s)),
-        gain_scale=around_zero([report.gain_detail], report.smallest_detectable),
-        class_scale=around_zero([row.gain for row in report.classes if row.gain and judged(row)]), judged=judged,
-        beside_scale=around_zero([gain for one in report.beside for gain in (one.effect, one.beyond)]),
-        val_scale=spread(value for arm in report.arms for value in arm.val_accuracies),
-        test_scale=spread(value for one in report.confirmed for value in one.test_accuracies),
-        time_scale=Scale(0, max((max(one.wall_s, sum(one.worker_s.values())) for one in report.spent), default=1.0)),
-        samples_seen=sorted({arm.samples_seen for arm in report.arms}),
-    )
+    return environment
 
 
 def by_class(gallery: Iterable[Picture]) -> dict[str, list[Picture]]:
@@ -109,10 +123,18 @@ def judged(row: ClassRow) -> bool:
     return row.gain is not None and row.gain_word not in ("", "no verdict")
 
 
-def around_zero(gains: Iterable[Gain], least: float = 0.0) -> Scale:
+def around_zero(gains: Iterable[Gain], *least: float) -> Scale:
     """A scale that is symmetric about zero and holds every interval, and ``least`` with some room."""
     reach = max((abs(bound) for gain in gains for bound in (gain.low, gain.high)), default=0.0)
-    reach = min(1.0, 1.1 * max(reach, least) or 0.01)
+    reach = min(1.0, 1.1 * max(reach, *least, 0.0) or 0.01)
+    return Scale(-reach, reach)
+
+
+def beside_scale(report: Report, certain: bool) -> Scale:
+    """A scale for the candidate and all arms. One that is no control may lie far away, and must not squeeze the rest."""
+    arms = report.beside if certain else []
+    near = around_zero([report.gain_detail, *(gain for one in arms if one.control for gain in (one.effect, one.beyond))])
+    reach = min(2 * near.high, around_zero([gain for one in arms for gain in (one.effect, one.beyond)], near.high / 1.1).high)
     return Scale(-reach, reach)
 
 

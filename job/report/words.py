@@ -4,7 +4,7 @@ Accuracies and gains come in as fractions of 1. Gains are told in points: 1 poin
 """
 
 from collections.abc import Sequence
-from textwrap import wrap
+from textwrap import shorten, wrap
 from typing import Protocol
 
 from job.report.model import Beside, Report, Spent
@@ -99,10 +99,11 @@ def summary_lines(report: Report, where: str) -> str:
     interval = "" if report.verdict == "no verdict" else f" {bounds(gain, signed=True)}"
     tested = f"{gain.n_images:,} locked test images × {seeds(gain.n_seeds, 'fresh')}"
     lines = [
-        f"verdict    {report.verdict}: {report.score_name} {points(gain.mean, decimals(gain), signed=True)} points{interval}",
+        f"verdict    {report.verdict}: {short(report.score_name, 30)} {points(gain.mean, decimals(gain), signed=True)} points{interval}",
         f"           {tested}; candidate α = {report.candidate:g}",
         f"α*         {report.alpha_star:g}",
         *(_arm_line(one) for one in report.beside),
+        *(wrap(f"advice     {report.advice.sentence}", WIDTH, subsequent_indent=" " * 11) if report.advice else ()),
         f"optimistic best on validation: α = {report.argmax_alpha:g}, {points(report.argmax_val_gain, signed=True)} points: the best of "
         f"{len(report.arms)}",
         f"images     {counts.planned:,} planned = {counts.kept:,} kept + {counts.rejected:,} rejected + {counts.failed:,} failed"
@@ -165,6 +166,11 @@ def duration(seconds: float) -> str:
 def money(cost: float) -> str:
     """An amount with two decimals, or with two significant digits below 1: a cheap run should not look free."""
     return f"{cost:,.2f}" if cost >= 1 or not cost else f"{cost:.2g}" if cost >= 0.0001 else f"{cost:.0e}"
+
+
+def short(name: str, width: int = 44) -> str:
+    """A name that may go on and on, as that of an objective with many classes, cut between words."""
+    return shorten(name, width, placeholder="…")
 
 
 def seeds(n: int, kind: str = "") -> str:

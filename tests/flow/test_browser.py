@@ -86,7 +86,7 @@ def written(tmp_path: Path) -> Callable[[str], Path]:
     return write
 
 
-@pytest.mark.parametrize("sample", ["helped", "undecided", "hurt", "no verdict", "nasty"])
+@pytest.mark.parametrize("sample", ["helped", "undecided", "hurt", "no verdict", "six", "long", "nasty"])
 def test_a_browser_shows_the_whole_report_and_asks_for_nothing(
     browser: Browser, written: Callable[[str], Path], sample: str
 ) -> None:
@@ -98,10 +98,11 @@ def test_a_browser_shows_the_whole_report_and_asks_for_nothing(
 
 
 @pytest.mark.parametrize(("width_px", "scheme"), [(360, "light"), (360, "dark"), (1600, "dark")])
+@pytest.mark.parametrize("sample", ["nasty", "six"])
 def test_the_page_is_never_wider_than_the_window(
-    browser: Browser, written: Callable[[str], Path], width_px: int, scheme: str
+    browser: Browser, written: Callable[[str], Path], width_px: int, scheme: str, sample: str
 ) -> None:
-    seen = look(browser, written("nasty"), width_px, scheme)
+    seen = look(browser, written(sample), width_px, scheme)
     refuse_flaws(seen)
     assert seen.overflow_px <= 0
 

@@ -1,17 +1,32 @@
-"""Reports and pictures to render: each verdict, many α, few α, and names that try to break out of a page.
+"""Reports and pictures to render: each verdict, many α and few, no arm and six, and names that try to break out of a page.
 
 The accuracies are made up around those that the embedded default gives; nothing here is a result.
 """
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from PIL import Image
 
-from job.report.model import Arm, ClassRow, Confirmed, CostOf, Counts, Gain, Prices, Report, Spent
+from job import arms as table
+from job.report.model import (
+    Arm,
+    ArmCurve,
+    Beside,
+    ClassRow,
+    Confirmed,
+    CostOf,
+    Counts,
+    Gain,
+    Often,
+    Prices,
+    Report,
+    SeedGain,
+    Spent,
+)
 from job.report.page import Picture
-from job.report.words import verdict_paragraph
+from job.report.words import beyond_words, verdict_paragraph
 
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)
 CURVE = (0.895, 0.914, 0.946, 0.954, 0.968, 0.938)
@@ -21,30 +36,39 @@ NASTY = (
     "חתול", "猫", "a" * 90, "$\\alpha^{x}$", "</style><style>*{display:none}",
 )
 N_REAL = 80
+IN_CLASS = (14, 11, 9, 3, 8, 8, 7, 2, 9, 9)   # real training images
+EFFECTS = {   # of the arms over α = 0, as shares of the candidate's; and by how much more
+    "placebo": (0.0, -0.002), "reweighted": (0.3, 0.004), "synthetic_only": (0.5, -0.38), "unfiltered": (0.7, 0.0),
+    "augmented": (0.4, 0.01), "augmented_mix": (1.0, 0.012),
+}
 
 
 def helped(names: Sequence[str] = DIGITS, alphas: Sequence[float] = ALPHAS, curve: Sequence[float] = CURVE) -> Report:
-    return report("helped", Gain(mean=0.089, low=0.066, high=0.111, standard_error=0.0108, n_images=617, n_seeds=10),
-                  names, alphas, curve)
+    return beside(report("helped", Gain(mean=0.089, low=0.066, high=0.111, standard_error=0.0108, n_images=617, n_seeds=10),
+                         names, alphas, curve), ("placebo", "reweighted"), {"placebo": alphas[1:-1:2] or alphas[1:]})
 
 
 def undecided() -> Report:
+    """The verdict of most honest runs, with one arm beside it."""
     open_end = "for a gain of +0.4 points about 150 confirm seeds would decide; about 9,400 test images would decide"
     gain = Gain(mean=0.004, low=-0.011, high=0.019, standard_error=0.0071, n_images=617, n_seeds=10)
-    return report("no detectable difference", gain, curve=(0.895, 0.899, 0.903, 0.897, 0.901, 0.72), would_decide=open_end,
+    made = report("no detectable difference", gain, curve=(0.895, 0.899, 0.903, 0.897, 0.901, 0.72), would_decide=open_end,
                   warnings=["α = 0 has not converged: over the last tenth of 300 steps its training loss still fell by 14% to "
                             "0.21 (median of 5 seeds), so a gain may be the budget's: set SALTWORKS_TRAIN__STEPS=600"])
+    return beside(made, ("placebo",))
 
 
 def hurt() -> Report:
     gain = Gain(mean=-0.042, low=-0.063, high=-0.021, standard_error=0.0101, n_images=617, n_seeds=10)
-    return report("hurt", gain, curve=(0.895, 0.871, 0.868, 0.83, 0.74, 0.52), test_looks=3, priced=True)
+    return beside(report("hurt", gain, curve=(0.895, 0.871, 0.868, 0.83, 0.74, 0.52), test_looks=3, priced=True),
+                  ("placebo", "reweighted", "synthetic_only"), {"placebo": (0.25, 0.75)})
 
 
 def no_verdict() -> Report:
     gain = Gain(mean=0.03, low=-1, high=1, standard_error=1, n_images=617, n_seeds=1)
     why = "one confirm seed gives no verdict: set SALTWORKS_SWEEP__CONFIRM_SEEDS to at least 5"
-    return report("no verdict", gain, would_decide=why, warnings=[why], sweep_seeds=1)
+    return beside(report("no verdict", gain, would_decide=why, warnings=[why], sweep_seeds=1), ("placebo", "reweighted"),
+                  {"placebo": (0.9,)})
 
 
 def identical() -> Report:
@@ -70,6 +94,17 @@ def crowded() -> Report:
                   curve=tuple(0.9 + 0.004 * (at % 5) - (0.2 if alpha > 0.98 else 0) for at, alpha in enumerate(alphas)))
 
 
+def six() -> Report:
+    """Every arm that there is, and every curve."""
+    return beside(helped(), tuple(EFFECTS), {name: ALPHAS[1:-1] for name in ("augmented_mix", "placebo", "unfiltered")})
+
+
+def long() -> Report:
+    """A candidate without any arm, and an objective that takes many words."""
+    objective = f"recall of {', '.join(f'scratched casing no. {at}' for at in range(1, 13))}"
+    return report("hurt", hurt().gain_detail, curve=(0.895, 0.871, 0.868, 0.83, 0.74, 0.52)).model_copy(update={"score_name": objective})
+
+
 def nasty() -> Report:
     made = helped(NASTY)
     return made.model_copy(update={
@@ -81,7 +116,7 @@ def nasty() -> Report:
 
 SAMPLES: dict[str, Callable[[], Report]] = {
     "helped": helped, "undecided": undecided, "hurt": hurt, "no verdict": no_verdict, "identical": identical,
-    "eleven": eleven, "two": two, "crowded": crowded, "nasty": nasty,
+    "eleven": eleven, "two": two, "crowded": crowded, "six": six, "long": long, "nasty": nasty,
 }
 
 
@@ -110,6 +145,7 @@ def report(
     salted = Confirmed(alpha=best.alpha, seeds=real_only.seeds, test_accuracy=0.895 + gain.mean,
                        test_accuracies=(0.895 + spread + shift).tolist())
     detectable = 1.0 if verdict == "no verdict" else 3 * gain.standard_error
+    gains = (np.array(salted.test_accuracies) - real_only.test_accuracies).tolist()
     classes = [_class(at, name, gain, random) for at, name in enumerate(names)]
     counts = Counts(**{name: sum(getattr(one, name) for one in classes) for name in Counts.model_fields})
     return Report(
@@ -123,7 +159,10 @@ def report(
         would_decide=would_decide, test_looks=test_looks, score_name="accuracy", argmax_alpha=best.alpha,
         argmax_val_gain=best.val_accuracy - arms[0].val_accuracy, one_se_alpha=arms[max(1, arms.index(best) - 1)].alpha,
         interior_optimum=False,
-        arms=arms, confirmed=[real_only, salted], n_train=N_REAL, n_val=200, n_test=617,
+        arms=[_over(one, arms[0]) for one in arms], confirmed=[real_only, salted],
+        seed_gains=[SeedGain(seed=seed, gain=one) for seed, one in zip(real_only.seeds, gains, strict=True)],
+        stability=_stability(arms[1:]), held={"batch": "64, always full", "locked test": f"617 real images; looks in all: {test_looks}"},
+        n_train=N_REAL, n_val=200, n_test=617,
         n_aside=3, aside={"beyond the cap": 1, "identical to another": 2}, n_refused=1, refused=["seven/torn.png: it is truncated"],
         counts=counts, rounds=2,
         classes=classes, warnings=list(warnings), spent=_spent(priced), wall_s=192.4, cost=0.0731 if priced else None,
@@ -139,6 +178,31 @@ def report(
         versions={"saltworks": "0.1.0", "python": "3.11.13", "ray": "2.60.0", "torch": "2.15.0"},
         hardware={"machine": "x86_64", "system": "Linux", "processors": "2"},
     )
+
+
+def beside(made: Report, names: Sequence[str], curves: Mapping[str, Sequence[float]] | None = None) -> Report:
+    """The same with arms in its confirmation, and curves of arms in its sweep."""
+    random = np.random.default_rng(11)
+    gain, base = made.gain_detail, made.confirmed[0].test_accuracy
+    rows = []
+    for name in names:
+        share, more = EFFECTS[name]
+        effect, word = _judged(share * gain.mean + more, gain)
+        beyond, beyond_word = _judged(gain.mean - effect.mean, gain)
+        arm = table.find(name)
+        rows.append(Beside(
+            arm=name, title=arm.title, asks=arm.asks, control=arm.control, alpha={"zero": 0.0, "one": 1.0}.get(arm.at, made.candidate),
+            n_real=N_REAL, n_synthetic=0, samples_seen=19_200, test_accuracy=base + effect.mean,
+            test_accuracies=[base + effect.mean] * gain.n_seeds, effect=effect, effect_word=word, beyond=beyond,
+            beyond_word=beyond_word,
+        ))
+    above = [one.arm for one in rows if one.control and one.beyond_word == "helped"]
+    alphas, n_seeds = [arm.alpha for arm in made.arms], len(made.arms[0].seeds)
+    tried = [ArmCurve(arm=name, title=table.find(name).title, arms=[
+        _over(_arm(alpha, made.arms[0].val_accuracy + EFFECTS[name][0] * gain.mean * alpha, alphas, random, n_seeds, 0.01), made.arms[0])
+        for alpha in tried]) for name, tried in (curves or {}).items()]
+    told = beyond_words(above, [one.arm for one in rows if one.control and one.arm not in above]) if made.verdict == "helped" else ""
+    return made.model_copy(update={"beside": rows, "curves": tried, "beyond": told})
 
 
 def gallery(names: Sequence[str] = DIGITS) -> list[Picture]:
@@ -184,6 +248,27 @@ def _arm(
     )
 
 
+def _over(arm: Arm, base: Arm) -> Arm:
+    """The arm with what it gained over α = 0; one seed, and α = 0 itself, gain nothing that could be judged."""
+    mean, half = arm.val_accuracy - base.val_accuracy, 2.2 * (arm.val_standard_error**2 + base.val_standard_error**2) ** 0.5
+    gain = Gain(mean=mean, low=mean - half, high=mean + half, standard_error=half / 2.2, n_images=200, n_seeds=len(arm.seeds))
+    return arm.model_copy(update={"val_gain": gain if arm.alpha and len(arm.seeds) > 1 else None})
+
+
+def _judged(mean: float, like: Gain) -> tuple[Gain, str]:
+    """A difference with an interval as wide as another's, and its word."""
+    if like.n_seeds < 2:
+        return like.model_copy(update={"mean": mean}), "no verdict"
+    half = (like.high - like.low) / 2
+    word = "helped" if mean > 1.2 * half else "hurt" if mean < -1.2 * half else "no detectable difference"
+    return like.model_copy(update={"mean": mean, "low": mean - half, "high": mean + half}), word
+
+
+def _stability(arms: Sequence[Arm]) -> list[Often]:
+    weights = np.exp(100 * np.array([arm.val_accuracy for arm in arms]))
+    return [Often(alpha=arm.alpha, share=share) for arm, share in zip(arms, (weights / weights.sum()).tolist(), strict=True)]
+
+
 def _class(at: int, name: str, gain: Gain, random: np.random.Generator) -> ClassRow:
     rejected = int(random.integers(0, 30))
     mean = gain.mean + 0.05 * float(random.normal())
@@ -192,7 +277,8 @@ def _class(at: int, name: str, gain: Gain, random: np.random.Generator) -> Class
     low, high = (-1.0, 1.0) if gain.n_seeds < 2 else (mean - half, mean + half)
     tested = at != 7   # one class without a test image
     return ClassRow(
-        name=name, n_real=8, planned=120, kept=72, rejected=rejected, failed=at % 2, unused=120 - 72 - rejected - at % 2,
+        name=name, n_real=IN_CLASS[at], rare=IN_CLASS[at] <= 4, planned=120, kept=72, rejected=rejected, failed=at % 2,
+        unused=120 - 72 - rejected - at % 2,
         scores={"clipscore.score": float(random.uniform(24, 31)), "clipscore.margin": float(random.uniform(0.2, 0.8))},
         flag="mean clipscore.margin 0.02 lies 0.5 below the median 0.52 of the other 9 classes; 0.21 would be usual" if at == 3 else "",
         n_test=61 if tested else 0, test_accuracy_real_only=0.88 if tested else None,
