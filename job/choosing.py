@@ -121,7 +121,8 @@ def verdict(candidate: TrialResult, baseline: TrialResult, weights_N: np.ndarray
         n = a.shape[1] if weights_N is None else int((weights_N > 0).sum())
         why = ("one confirm seed gives no verdict: set SALTWORKS_SWEEP__CONFIRM_SEEDS to at least 5" if len(a) < 2
                else f"{n} test images give no verdict: judge on {statistics.MIN_IMAGES} or more")
-        return Verdict(statistics.NO_VERDICT, 0.0, statistics.unknown(a, b, weights_N=weights_N), 1.0, why)
+        guarded = None if weights_N is None else statistics.unknown(a, b)
+        return Verdict(statistics.NO_VERDICT, 0.0, statistics.unknown(a, b, weights_N=weights_N), 1.0, why, guarded)
     gain = statistics.interval(a, b, weights_N=weights_N)
     word = statistics.word(gain)
     open_end = statistics.would_decide(a, b, weights_N=weights_N) if word == statistics.UNDECIDED else ""

@@ -126,6 +126,11 @@ def _p_value(one: Interval) -> float:
     return float(2 * stdtr(one.df, -abs(one.mean) / one.standard_error)) if one.standard_error else float(one.mean == 0)
 
 
+def told(fold: int | None) -> str:
+    """The warning on the report of a single fold; empty for a run that is none."""
+    return "" if fold is None else f"this is fold {fold + 1} of a cross-fitting: read the verdict over all of them ({FOLDS})"
+
+
 def small_test(n_test: int, n_all: int) -> str:
     """The warning that a locked test is too small to find much, with the way out; empty where it is large enough."""
     if n_test >= SMALL_TEST:

@@ -204,7 +204,7 @@ def make(
         run=run, dataset=settings.dataset, edition=edition,
         source=settings.real.name, source_options=_all(chosen.source),
         classes=classes, n_train=counts(split, "train"), n_val=sum(counts(split, "val")), n_test=sum(counts(split, "test")),
-        n_aside=sum(counts(split, "aside")), near_duplicate_bits=settings.split.near_duplicate_bits,
+        n_aside=sum(counts(split, "aside")), near_duplicate_bits=settings.split.near_duplicate_bits, fold=settings.split.fold,
         split_sha256=lineage.sha256(shards.table_bytes(split.table)), recipe=recipe, generator_options=_all(chosen.generator),
         unit_size=size, batch_size=_divisor(size, gen.batch_size), quotas=tuple(quotas), failed_share=gen.failed_share,
         unit_deadline_s=gen.unit_deadline_s, fit_deadline_s=settings.sweep.fit_deadline_s,

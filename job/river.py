@@ -214,7 +214,7 @@ class River:
             warnings = [text for text in (
                 choosing.convergence(found.results[0], self.plan.schedule.steps),
                 choosing.few_seeds(len(self.plan.confirm_seeds)), choosing.confounded(self.plan.schedule.epochs),
-                folds.small_test(self.plan.n_test, self.split.table.num_rows - self.plan.n_aside),
+                folds.told(self.plan.fold) or folds.small_test(self.plan.n_test, self.split.table.num_rows - self.plan.n_aside),
                 *splitting.near_published(self.split, self.plan.near_duplicate_bits),
                 bill.unnamed(self.plan.price), *flags.values(),
             ) if text]

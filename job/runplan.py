@@ -101,6 +101,7 @@ class RunPlan:
     n_test: int
     n_aside: int
     near_duplicate_bits: int | None
+    fold: int | None                 # of a cross-fitting, counted through all repeats
     split_sha256: str                # of split.parquet
     recipe: Recipe
     generator_options: str           # all of them, those that are not identity too
