@@ -176,7 +176,7 @@ def how_stable(world: World, truth: str, repetitions: int, seed: int = 0) -> dic
     """Of each α > 0: its mean stability over sweeps, and the share of sweeps whose candidate it was."""
     shares, chosen = [], []
     for swept, _ in sweeps(world, truth, repetitions, seed):
-        shares.append(statistics.stability([arm.correct_SN for arm in swept.arms[1:]], draws=200))
+        shares.append([share for _, share in choosing.stability(swept.arms, draws=200)])
         chosen.append(swept.choice.candidate)
     return {alpha: (float(share), chosen.count(alpha) / repetitions)
             for alpha, share in zip(GRID[1:], np.mean(shares, axis=0), strict=True)}

@@ -97,7 +97,8 @@ def assemble(
         versions={"saltworks": job.__version__, "python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
         hardware={"machine": platform.machine(), "system": platform.system(), "processors": str(os.cpu_count())},
         beside=others, beyond=beyond, curves=beside.curves([(one.arm, _arm(one, on_val)) for one in found.curves]),
-        stability=beside.stability(choice.stability), guarded=_gain(verdict.guarded) if verdict.guarded else None,
+        stability=beside.stability(found.results, on_val, plan.objective.guard),
+        guarded=_gain(verdict.guarded) if verdict.guarded else None,
         held=beside.held(plan, found.looks),
     )
 
