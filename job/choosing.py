@@ -49,22 +49,33 @@ def choose(results: Sequence[TrialResult], weights_N: np.ndarray | None = None, 
     that difference; with one seed there is no error and only a tie counts.
     Raises ``JobError`` unless all were judged on validation, alike, with one result at α = 0 and another above.
     """
-    alike(results, "val")
-    arms = sorted(results, key=lambda one: one.alpha)
-    if len({one.alpha for one in arms}) < len(arms) or len(arms) < 2 or arms[0].alpha != 0:
-        raise JobError(f"cannot choose among α = {', '.join(str(one.alpha) for one in arms)}")
-    baseline, *salted = arms
-    floor = float(baseline.correct_SN.mean(dtype=float)) - guard
-    able = [one for one in salted if weights_N is None or float(one.correct_SN.mean(dtype=float)) >= floor - ROUNDING] or salted
-    if weights_N is None:
-        best = max(able, key=lambda one: int(one.correct_SN.sum(dtype=np.int64)))   # whole numbers; the first on a tie
-    else:
-        best = max(able, key=lambda one: round(statistics.score(one.correct_SN, weights_N=weights_N) / ROUNDING))
-    value = statistics.score(best.correct_SN, weights_N=weights_N)
-    close = next(one.alpha for one in salted if _within_one_error(best.correct_SN, one.correct_SN, weights_N))
-    shares = statistics.stability([one.correct_SN for one in salted], weights_N=weights_N)
-    return Choice(best.alpha, value, value - statistics.score(baseline.correct_SN, weights_N=weights_N), close,
-                  tuple((one.alpha, share) for one, share in zip(salted, shares, strict=True)))
+    arms = _curve(results)
+    rights = np.array([one.correct_SN.sum(dtype=np.int64) for one in arms], float)   # whole numbers: a tie is a tie
+    scores = [statistics.score(one.correct_SN, weights_N=weights_N) for one in arms]
+    cells = arms[0].correct_SN.size
+    at = int(_best(rights, rights) if weights_N is None else _best(_rounded(scores), rights, (guard + ROUNDING) * cells))
+    best = arms[at].correct_SN
+    close = next(one.alpha for one in arms[1:] if _within_one_error(best, one.correct_SN, weights_N))
+    return Choice(arms[at].alpha, scores[at], scores[at] - scores[0], close)
+
+
+def stability(
+    results: Sequence[TrialResult], weights_N: np.ndarray | None = None, guard: float = 0.0, *, draws: int = 1000, seed: int = 0
+) -> tuple[tuple[float, float], ...]:
+    """Each α above 0, and the share of bootstrap draws of seeds and images in which ``choose`` would name it: in sum 1.
+
+    The same rule, guard and ties included. ``weights_N`` stay what they are: drawn again is the weighted sum, not how many
+    images a class has. Raises ``JobError`` as ``choose`` does.
+    """
+    arms = _curve(results)
+    weights_KN = np.ones((1, arms[0].correct_SN.shape[1]))
+    if weights_N is not None:
+        weights_KN = np.vstack([weights_N, weights_KN])
+    sums = statistics.resampled([one.correct_SN for one in arms], weights_KN, draws=draws, seed=seed)
+    scores, rights = sums[0] / len(arms[0].seeds), sums[-1]
+    at = _best(rights, rights) if weights_N is None else _best(_rounded(scores), rights, (guard + ROUNDING) * arms[0].correct_SN.size)
+    shares = np.bincount(at, minlength=len(arms))[1:] / draws
+    return tuple((one.alpha, float(share)) for one, share in zip(arms[1:], shares, strict=True))
 
 
 def interior_optimum(results: Sequence[TrialResult], candidate: float, weights_N: np.ndarray | None = None) -> bool:
@@ -189,6 +200,28 @@ def convergence(baseline: TrialResult, steps: int, limit: float = 0.1, low_loss:
                 f"{len(baseline.seeds)} seeds): raise SALTWORKS_TRAIN__LEARNING_RATE tenfold or {budget}")
     return (f"α = 0 has not converged: in {steps} steps its training loss went from {first:.2g} to {loss:.2g}, by {fall:.0%} over "
             f"the last tenth (median of {len(baseline.seeds)} seeds), so a gain may be the budget's: {budget}")
+
+
+def _curve(results: Sequence[TrialResult]) -> list[TrialResult]:
+    """The results by ascending α. Raises ``JobError`` unless they are one sweep, with α = 0 and another."""
+    alike(results, "val")
+    arms = sorted(results, key=lambda one: one.alpha)
+    if len({one.alpha for one in arms}) < len(arms) or len(arms) < 2 or arms[0].alpha != 0:
+        raise JobError(f"cannot choose among α = {', '.join(str(one.alpha) for one in arms)}")
+    return arms
+
+
+def _best(scores: np.ndarray, rights: np.ndarray, slack: float = np.inf) -> np.ndarray:
+    """Index of the candidate, of arms along the first axis by ascending α: the first of the highest scores above α = 0.
+
+    Only an arm with at most ``slack`` fewer right answers than α = 0 is eligible, or every one if none is.
+    """
+    able = rights[1:] >= rights[0] - slack
+    return 1 + np.where(able | ~able.any(axis=0), scores[1:], -np.inf).argmax(axis=0)
+
+
+def _rounded(scores: Sequence[float] | np.ndarray) -> np.ndarray:
+    return np.round(np.asarray(scores) / ROUNDING)
 
 
 def alike(results: Sequence[TrialResult], judged_on: str) -> None:

@@ -67,7 +67,6 @@ class Choice:
     val_accuracy: float
     val_gain: float              # over α = 0 on validation: optimistic, it was the best of several
     one_se_alpha: float          # smallest α within one paired standard error of the candidate: an annotation
-    stability: tuple[tuple[float, float], ...] = ()   # α above 0, and how often it is the best of a bootstrap
 
 
 @dataclass(frozen=True, slots=True)

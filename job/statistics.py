@@ -60,22 +60,26 @@ class Squares:
 
     def detectable(self, seeds: np.ndarray, images: np.ndarray) -> np.ndarray:
         """Smallest detectable effect that this variance would leave at other numbers of seeds and images."""
-        seed, _, rest = self._components()
-        a = rest + images * seed
-        variance = self.error_at(seeds, images) ** 2
-        ratio = np.divide(variance * seeds * images, a, out=np.full(np.shape(a + seeds), np.inf), where=a > 0)
-        return _detectable(variance**0.5, np.minimum(_most_df(seeds), (seeds - 1) * ratio**2))
+        return _detectable(*self.elsewhere(seeds, images))
 
-    def error_at(self, seeds: np.ndarray, images: np.ndarray) -> np.ndarray:
-        """Standard error that this variance would leave at other numbers of seeds and images."""
-        seed, image, rest = self._components()
-        return np.sqrt(seed / seeds + image / images + rest / (seeds * images))
+    def enough(self, seeds: np.ndarray, images: np.ndarray) -> int | None:
+        """Index of the first of those numbers, ascending and none below these, at which an effect like this mean is detectable."""
+        effect, (error, df) = abs(self.mean), self.elsewhere(seeds, images)
+        maybe = np.flatnonzero(error * _detectable(1.0, np.inf) <= effect)
+        surely = error[maybe] * _detectable(1.0, self.n_seeds - 1) <= effect   # df is never below seeds − 1
+        maybe = maybe[:int(surely.argmax()) + 1] if surely.any() else maybe            # so only these want their quantiles
+        found = maybe[_detectable(error[maybe], df[maybe]) <= effect]
+        return int(found[0]) if found.size else None
 
-    def _components(self) -> tuple[float, float, float]:
-        """Variances of a seed, of an image, and of what is left of one answer: none below 0."""
+    def elsewhere(self, seeds: np.ndarray, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Standard error and degrees of freedom at other numbers of seeds and images."""
         seed = max(0.0, self.between_seeds - self.rest) / self.n_images
         image = max(0.0, self.between_images - self.rest) / self.n_seeds
-        return seed, image, max(0.0, self.scaled_variance - self.n_images * seed - self.n_seeds * image)
+        rest = max(0.0, self.scaled_variance - self.n_images * seed - self.n_seeds * image)
+        a = rest + images * seed
+        variance = seed / seeds + image / images + rest / (seeds * images)
+        ratio = np.divide(variance * seeds * images, a, out=np.full(np.shape(a + seeds), np.inf), where=a > 0)
+        return np.sqrt(variance), np.minimum(_most_df(seeds), (seeds - 1) * ratio**2)
 
 
 def squares(correct_a_SN: np.ndarray, correct_b_SN: np.ndarray, *, weights_N: np.ndarray | None = None) -> Squares:
@@ -179,41 +183,34 @@ def would_decide(correct_a_SN: np.ndarray, correct_b_SN: np.ndarray, *, weights_
         return "the observed gain is exactly zero: no number of seeds or images would tell it from zero"
     seeds = np.arange(found.n_seeds + 1, MAX_SEEDS + 1)
     images = found.n_images * 1.02 ** np.arange(1, max(2, np.log(MAX_IMAGES / found.n_images) / np.log(1.02)))
-    enough_seeds = seeds[found.detectable(seeds, np.float64(found.n_images)) <= abs(found.mean)]
-    enough_images = images[found.detectable(np.float64(found.n_seeds), images) <= abs(found.mean)]
-    more_seeds = (f"about {enough_seeds[0]} confirm seeds would decide" if enough_seeds.size
-                  else "no number of confirm seeds alone would decide")
+    enough_seeds = found.enough(seeds, np.float64(found.n_images))
+    enough_images = found.enough(np.float64(found.n_seeds), images)
+    more_seeds = ("no number of confirm seeds alone would decide" if enough_seeds is None
+                  else f"about {seeds[enough_seeds]} confirm seeds would decide")
     counted = "test images" if found.n_images == correct_a_SN.shape[1] else "counted test images"
-    more_images = (f"about {_rounded_up(enough_images[0]):,} {counted} would decide" if enough_images.size
-                   else f"no number of {counted} alone would decide")
+    more_images = (f"no number of {counted} alone would decide" if enough_images is None
+                   else f"about {_rounded_up(images[enough_images]):,} {counted} would decide")
     return f"for a gain of {100 * found.mean:+.2g} points {more_seeds}; {more_images}"
 
 
-def stability(
-    correct_SN: Sequence[np.ndarray], *, weights_N: np.ndarray | None = None, draws: int = 1000, seed: int = 0
-) -> tuple[float, ...]:
-    """How often each arm is the best, ties to the earlier, where other seeds and images had been drawn: in sum 1.
+def resampled(correct_SN: Sequence[np.ndarray], weights_KN: np.ndarray, *, draws: int = 1000, seed: int = 0) -> np.ndarray:
+    """``Σ_s Σ_i w_i·correct_si`` of every arm and K weightings where other seeds and images had been drawn: (K, arms, draws).
 
     A bootstrap (Efron and Tibshirani 1993) of seeds and images together, as Owen's (2007) for crossed factors: each draw
-    takes as many of both as there are, with replacement, the same for every arm. ``correct_SN``: 0/1 of shape (S, N) of
-    every arm. Chunks keep it below some ten million bytes beyond the arms. Raises ``JobError`` unless there are arms, all
-    of one shape, and at least one draw.
+    takes as many of both as there are, with replacement, the same for every arm. ``correct_SN``: 0/1 of every arm. Where all
+    weights are 1 the sums have no rounding. Chunks keep it at some tens of megabytes beyond the arms. Raises
+    ``JobError`` unless there are arms, all of one shape, and at least one draw.
     """
     shapes = {one.shape for one in correct_SN}
     if len(shapes) != 1 or min(*next(iter(shapes)), draws) < 1:
-        raise JobError(f"no arm is the best among shapes {sorted(shapes)} in {draws} draws")
-    counted = [_counted(one, weights_N) for one in correct_SN]
-    s, n = counted[0].shape
-    weight = None if weights_N is None else weights_N[weights_N > 0]
-    rng, wins = np.random.default_rng(seed), np.zeros(len(counted), np.int64)
+        raise JobError(f"arms of shapes {sorted(shapes)} cannot be drawn again in {draws} draws")
+    (s, n), rng, found = correct_SN[0].shape, np.random.default_rng(seed), []
     most = max(1, CELLS // n)
     for size in (min(most, draws - start) for start in range(0, draws, most)):
-        seeds = _drawn(rng, size, s)
-        images = _drawn(rng, size, n) if weight is None else _drawn(rng, size, n) * weight
-        # whole numbers below 2^53 have no rounding: a tie is a tie; with weights equal arms still tie, bit by bit
-        scores = np.stack([np.einsum("ds,sd->d", seeds, one.astype(float) @ images.T) for one in counted])
-        wins += np.bincount(scores.argmax(axis=0), minlength=len(counted))
-    return tuple(float(one) for one in wins / draws)
+        seeds, images = _drawn(rng, size, s), _drawn(rng, size, n)
+        weighted = [(images * weight).T for weight in weights_KN]
+        found.append([[np.einsum("ds,sd->d", seeds, one.astype(float) @ each) for one in correct_SN] for each in weighted])
+    return np.concatenate(found, axis=-1)
 
 
 def gains(arms: Sequence[tuple[str, np.ndarray, np.ndarray]], *, weights_N: np.ndarray | None = None) -> tuple[Gain, ...]:

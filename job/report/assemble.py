@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import job
-from job import choosing, statistics
+from job import choosing, halving, statistics
 from job.errors import redact, redact_all, redact_json
 from job.generate import Committed
 from job.ground import layout
@@ -100,7 +100,8 @@ def assemble(
         versions={"saltworks": job.__version__, "python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
         hardware={"machine": platform.machine(), "system": platform.system(), "processors": str(os.cpu_count())},
         beside=others, beyond=beyond, curves=curves, seed_gains=beside.seed_gains(*confirmed),
-        stability=beside.stability(choice.stability), guarded=_gain(verdict.guarded) if verdict.guarded else None,
+        stability=beside.stability(halving.finalists(found.results), on_val, plan.objective.guard),
+        guarded=_gain(verdict.guarded) if verdict.guarded else None,
         held=beside.held(plan, found.looks), advice=advice.advised(found.advice, verdict) if found.advice else None,
     )
 

@@ -9,6 +9,7 @@ from job import arms, choosing, plugs
 from job.report.model import Arm, ArmCurve, Beside, Confirmed, Gain, Often, SeedGain
 from job.report.words import beyond_words
 from job.results import Gain as Judged
+from job.results import TrialResult
 from job.runplan import RunPlan
 from job.statistics import HELPED
 from job.tasks import TASKS
@@ -50,9 +51,9 @@ def curves(points: Sequence[tuple[str, Arm]]) -> list[ArmCurve]:
     return [ArmCurve(arm=one, title=arms.find(one).title, arms=[arm for name, arm in points if name == one]) for one in names]
 
 
-def stability(shares: Sequence[tuple[float, float]]) -> list[Often]:
+def stability(results: Sequence[TrialResult], weights_N: np.ndarray | None, guard: float) -> list[Often]:
     """How often each α would be the candidate."""
-    return [Often(alpha=alpha, share=share) for alpha, share in shares]
+    return [Often(alpha=alpha, share=share) for alpha, share in choosing.stability(results, weights_N, guard)]
 
 
 def seed_gains(baseline: Confirmed, candidate: Confirmed) -> list[SeedGain]:

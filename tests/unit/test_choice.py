@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from job.choosing import choose, few_seeds, interior_optimum, verdict
+from job.choosing import choose, few_seeds, interior_optimum, stability, verdict
 from job.errors import JobError
 from job.results import TrialResult
 
@@ -88,6 +88,39 @@ def test_choosing_among_arms_that_cannot_be_compared_is_a_defect(spoil):
     with pytest.raises(JobError) as defect:
         choose(spoil([result(0.0, right(80, 82)), result(0.5, right(90, 80))]))
     assert defect.value.exit_code == 70
+
+
+def redrawn(arms, rng):
+    """The same seeds and images of every arm, as many as there are, with replacement."""
+    seeds, images = (rng.integers(n, size=n) for n in arms[0].correct_SN.shape)
+    return [replace(one, correct_SN=one.correct_SN[seeds][:, images]) for one in arms]
+
+
+def test_the_stability_of_an_alpha_is_how_often_choose_names_it_when_seeds_and_images_are_drawn_again():
+    rng = np.random.default_rng(0)
+    arms = [result(alpha, drawn(rng, rate, images=60)) for alpha, rate in ((0.0, 0.6), (0.25, 0.62), (0.5, 0.66), (0.75, 0.66))]
+    shares = dict(stability(arms, draws=4000))
+    assert list(shares) == [0.25, 0.5, 0.75]
+    assert sum(shares.values()) == pytest.approx(1)
+    named = [choose(redrawn(arms, rng)).candidate for _ in range(2000)]
+    for alpha, share in shares.items():
+        assert share == pytest.approx(named.count(alpha) / 2000, abs=0.045)   # 3.3 standard errors of both
+
+
+def test_stability_is_the_same_in_whatever_order_the_results_come_and_gives_a_tie_to_less_salt():
+    arms = [result(0.0, right(50, 60)), result(0.25, right(70, 80)), result(0.5, right(70, 80)), result(0.75, right(20, 30))]
+    assert stability(arms) == stability(arms[::-1]) == ((0.25, 1.0), (0.5, 0.0), (0.75, 0.0))
+
+
+def test_stability_holds_the_guard_as_choose_does():
+    rare = np.arange(100) < 20
+    weights = np.where(rare, 1 / 20, 0.0)
+    keen, safe = np.tile(rare, (3, 1)), np.tile(~rare | (np.arange(100) < 10), (3, 1))   # recalls 1 and .5, accuracies .2 and .9
+    arms = [result(0.0, safe), result(0.25, safe), result(0.5, keen)]
+    assert choose(arms, weights).candidate == 0.25
+    assert stability(arms, weights, 0.05) == ((0.25, 1.0), (0.5, 0.0))
+    assert stability(arms, weights, 1.0) == ((0.25, 0.0), (0.5, 1.0))
+    assert choose(arms, weights, 1.0).candidate == 0.5
 
 
 def test_an_interior_optimum_is_claimed_only_if_both_neighbours_are_lower_beyond_doubt():

@@ -155,6 +155,15 @@ def test_an_open_verdict_names_seeds_and_images_that_would_close_it():
     assert "test images" in said
 
 
+@law(two_arms(10, 60))
+def test_what_would_decide_is_the_first_number_at_which_the_gain_is_detectable(arms):
+    found = squares(*arms)
+    seeds, images = np.arange(found.n_seeds + 1, 300), found.n_images * 1.1 ** np.arange(1, 80)
+    for more in ((seeds, np.float64(found.n_images)), (np.float64(found.n_seeds), images)):
+        enough = np.flatnonzero(found.detectable(*more) <= abs(found.mean))
+        assert found.enough(*more) == (enough[0] if enough.size else None)
+
+
 def test_where_the_images_are_the_limit_no_number_of_seeds_is_promised():
     image_says = np.zeros(200, np.uint8)
     image_says[:9] = 1
