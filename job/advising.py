@@ -15,13 +15,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtr
+from scipy.special import stdtr, stdtrit
 
 from job import mixing, statistics
 from job.records import Salting
 from job.results import Advice, Interval
 
 LEAST_SPREAD = 0.02   # of the prior: two points are possible anywhere
+MOST_SPREAD = 0.05    # and published gains are mostly one to five
 SCARCE = 50           # real images per class: published gains lie below it, or at 50 to 500 with a good generator (docs/statistics.md)
 RICH = 200
 FOREIGN = 0.1         # share of pilot images that look more like another class: from here on their labels are in doubt
@@ -65,10 +66,10 @@ def advise(pilot: Pilot, *, confirm_seeds: int, n_test: int) -> Advice:
     gain = _gain(pilot.mixed_SN, pilot.real_SN, pilot.weights_N)
     halved = _gain(pilot.real_SN, pilot.half_SN, pilot.weights_N)
     level = statistics.score(pilot.real_SN, weights_N=pilot.weights_N)
-    spread = max(LEAST_SPREAD, (1 - level) / 2)
+    spread = min(MOST_SPREAD, max(LEAST_SPREAD, (1 - level) / 2))
     mean, sd = posterior(gain, spread)
-    error = test_error(pilot, gain, confirm_seeds, n_test)
-    chances = chances_of(mean, sd, error)
+    error, limit = planned_test(pilot, gain, confirm_seeds, n_test)
+    chances = chances_of(mean, sd, error, limit, gain.df)
     word = max(chances, key=chances.__getitem__)
     return Advice(
         word=word, chances=tuple(chances.items()), alpha=pilot.alpha, images=pilot.images, level=level, gain=gain, halved=halved,
@@ -85,26 +86,24 @@ def posterior(gain: Interval, spread: float) -> tuple[float, float]:
     return share * gain.mean, (share * gain.standard_error**2) ** 0.5
 
 
-def test_error(pilot: Pilot, gain: Interval, seeds: int, images: int) -> float:
-    """Standard error that the planned test will have, in the mean: the pilot's components at its seeds and images."""
-    if not gain.df:   # it could not be judged
-        return gain.standard_error
+def planned_test(pilot: Pilot, gain: Interval, seeds: int, images: int) -> tuple[float, float]:
+    """Standard error of the planned test, and the gain that it must observe: the pilot's components at its seeds and images."""
+    if not gain.df or seeds < 2:   # what cannot be judged says nothing
+        return gain.standard_error, 1.0
     found = statistics.squares(pilot.mixed_SN, pilot.real_SN, weights_N=pilot.weights_N)
     share = found.n_images / pilot.real_SN.shape[1]   # of the images that count in the objective
-    return float(found.elsewhere(np.float64(seeds), np.float64(max(1.0, share * images)))[0])
+    error, df = (float(one) for one in found.elsewhere(np.float64(seeds), np.float64(max(1.0, share * images))))
+    return error, error * float(stdtrit(df, 0.975))
 
 
-test_error.__test__ = False   # type: ignore[attr-defined]  # pytest looks for this name
-
-
-def chances_of(mean: float, sd: float, error: float) -> dict[str, float]:
-    """Of each verdict, in sum 1: what the test observes is normal around ``mean`` with the variances of both."""
+def chances_of(mean: float, sd: float, error: float, limit: float, df: float) -> dict[str, float]:
+    """Of each verdict, in sum 1: what the test observes lies around ``mean`` with the variances of both, as Student's t of ``df``."""
     total = (sd**2 + error**2) ** 0.5
     if total == 0:
         return {word: float(word == (statistics.HELPED if mean > 0 else statistics.HURT if mean < 0 else statistics.UNDECIDED))
                 for word in (statistics.HELPED, statistics.UNDECIDED, statistics.HURT)}
-    limit = 1.96 * error
-    helped, hurt = float(ndtr((mean - limit) / total)), float(ndtr((-mean - limit) / total))
+    df = max(df, 1.0)
+    helped, hurt = float(stdtr(df, (mean - limit) / total)), float(stdtr(df, (-mean - limit) / total))
     return {statistics.HELPED: helped, statistics.UNDECIDED: 1 - helped - hurt, statistics.HURT: hurt}
 
 
