@@ -35,7 +35,7 @@ CHANGED = {   # another value of every setting
     "mixing.allocation": "equal", "mixing.only": '["cat"]', "mixing.supply": "all", "mixing.weighting": "loss",
     "task.options": '{"flip": true}', "train.size_px": "32", "train.steps": "7", "train.batch_size": "8",
     "train.learning_rate": ".1", "train.weight_decay": ".1", "train.threads": "2", "train.epochs": "3",
-    "train.precision": "bf16", "sweep.arms": '["unfiltered"]',
+    "train.precision": "bf16", "train.compile": "true", "train.together": "never", "sweep.arms": '["unfiltered"]',
     "sweep.curves": '{"placebo": [0.5]}', "sweep.augmentation": '{"flip": true}', "sweep.objective": "balanced_accuracy",
     "sweep.objective_classes": '["cat"]', "sweep.guard": ".1", "sweep.alphas": "0,.5", "sweep.seeds": "6",
     "sweep.confirm_seeds": "11", "sweep.parallel_trials": "2", "sweep.cpus_per_trial": ".5", "sweep.gpus_per_trial": "1",
