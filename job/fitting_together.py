@@ -18,6 +18,7 @@ from job.tasks import Task
 if TYPE_CHECKING:
     import torch
 
+SMALL = 1_000_000   # weights of a net, up to which auto stacks: beyond, launches are not what takes time, and memory is S-fold
 TOGETHER, COMPILE = "SALTWORKS_TRAIN__TOGETHER", "SALTWORKS_TRAIN__COMPILE"
 
 
@@ -46,7 +47,17 @@ def stacked(task: Task, schedule: Schedule, seeds: int, device: str) -> bool:
     if schedule.together == "always":
         check(task, schedule)
         return True
-    return schedule.together == "auto" and device == "cuda" and seeds > 1 and not schedule.compile and not why_apart(task)
+    if schedule.together == "never" or device != "cuda" or seeds == 1 or schedule.compile:
+        return False
+    return _weights(task) <= SMALL and not why_apart(task)
+
+
+def _weights(task: Task) -> int:
+    """How many numbers a net learns; none is drawn for it."""
+    import torch
+
+    with torch.device("meta"):
+        return sum(weight.numel() for weight in task.build().parameters())
 
 
 def check(task: Task, schedule: Schedule) -> None:

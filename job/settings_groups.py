@@ -130,8 +130,8 @@ class TrainGroup(Group):
         False, "compile the model once per trial: for large nets on a GPU (for small_cnn on a CPU it does not pay); changes the last digits"
     )
     together: Literal["auto", "always", "never"] = identity(
-        "auto", "train the seeds of a trial as one stacked net: auto where it can pay, on CUDA without compile and for nets without "
-        "buffers or dropout; changes the last digits"
+        "auto", "train the seeds of a trial as one stacked net: auto where it can pay, on CUDA without compile and for nets of up to a "
+        "million weights without buffers or dropout; changes the last digits"
     )
 
 

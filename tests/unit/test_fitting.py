@@ -113,7 +113,8 @@ def test_seeds_are_trained_together_where_they_are_told_to_and_by_themselves_onl
     assert asked("auto", "cuda")
     assert not asked("auto", "cuda", seeds=1)
     assert not asked("auto", "cuda", compiled=True)
-    assert not asked("auto", "cuda", model="resnet18")
+    assert not asked("auto", "cuda", model="shufflenet_v2_x0_5")   # batch norm
+    assert not asked("auto", "cuda", model="vit_b_16")             # 86 million weights
     assert not asked("never", "cuda")
 
 
