@@ -40,9 +40,10 @@ e2e-full: $(VENV)/.dev    ## all of them; writes docs/e2e.md
 lab: $(VENV)/.runtime     ## the lab's setting: make lab CIFAR=folder-or-bucket FLAGS='…'; a stand-in without CIFAR
 	$(PY) -m bench.lab "$(CIFAR)" $(FLAGS)
 
-bench: $(VENV)/.runtime   ## seconds per room of the demo, and what a trial costs beyond its training
+bench: $(VENV)/.runtime   ## seconds per room of the demo, what a trial costs beyond its training, the sweep against the lab's loop
 	$(PY) -m bench.demo
 	$(PY) -m bench.trial_overhead
+	$(PY) -m bench.sweep
 
 scale: $(VENV)/.dev       ## 10,000 and 100,000 images from plan to publish: memory, requests, time
 	$(PY) -m bench.scale --samples 10000,100000

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 
-def arguments(description: str, **defaults: int) -> argparse.Namespace:
-    """Command line of a benchmark: ``--json FILE`` and one integer flag per default."""
+def arguments(description: str, **defaults: int | str) -> argparse.Namespace:
+    """Command line of a benchmark: ``--json FILE`` and one flag per default, a number or a word as that is."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--json", type=Path, help="write the result here too")
     for name, value in defaults.items():
-        parser.add_argument(f"--{name}", type=int, default=value, help=f"default {value}")
+        parser.add_argument(f"--{name}", type=type(value), default=value, help=f"default {value}")
     return parser.parse_args()
 
 

@@ -6,13 +6,13 @@ they are used up, and batches run across that border. With equal epochs instead,
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from job.errors import JobError
+from job.errors import JobError, SettingsError
 from job.tasks import Task
 
 if TYPE_CHECKING:
@@ -91,38 +91,86 @@ def _endless(rows: np.ndarray, total: int, rng: np.random.Generator) -> np.ndarr
     return np.concatenate([np.zeros(0, np.int64), *rounds])[:total]
 
 
+def drawn_rows(n: int, schedule: Schedule, seed: int, shares: Shares | None) -> np.ndarray:
+    """Row numbers of every step of a training, int64 (steps, batch), whichever way its images come."""
+    return order_by_share(shares, schedule, seed) if shares and not shares.in_loss else order(n, schedule, seed)
+
+
+def fresh(task: Task, seed: int, device: str) -> "torch.nn.Module":
+    """The model that ``seed`` begins with, ready to be trained."""
+    import torch
+
+    torch.manual_seed(seed)
+    return task.build().to(device, memory_format=torch.channels_last).train()   # a third faster on a CPU, pooling most of all
+
+
+class Compiled:
+    """A model that is compiled once: every seed lays its own first weights into it.
+
+    ``forward`` is what is compiled; ``model`` holds the same weights and judges as it is, which needs no second compilation.
+    """
+
+    def __init__(self, task: Task, device: str) -> None:
+        import torch
+
+        self.model = fresh(task, 0, device)
+        self._compiled = torch.compile(self.model, dynamic=False)
+
+    def begin(self, model: "torch.nn.Module") -> "torch.nn.Module":
+        """The compiled model with the weights and buffers of this one."""
+        self.model.load_state_dict(model.state_dict())
+        return self.model.train()
+
+    def forward(self, inputs: "torch.Tensor") -> "torch.Tensor":
+        """Raises ``SettingsError`` where it cannot be compiled."""
+        import torch
+
+        try:
+            return self._compiled(inputs)
+        except (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InductorError) as error:
+            said = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise SettingsError(f"SALTWORKS_TRAIN__COMPILE=true, and the model cannot be compiled here ({said})",
+                                "set it to false, or give the machine a C++ compiler, which PyTorch calls") from error
+
+
 def fit(
     task: Task, schedule: Schedule, seed: int, device: str, *,
     images_NHWC: "torch.Tensor", targets_N: "torch.Tensor", judged_MHWC: "torch.Tensor", judged_targets_M: "torch.Tensor",
-    shares: Shares | None = None,
+    shares: Shares | None = None, compiled: Compiled | None = None,
 ) -> Fitted:
     """Train one model from ``seed`` and say which judged images it gets right. All tensors are on ``device``."""
     import torch
 
     mixed = torch.autocast(torch.device(device).type, torch.bfloat16, enabled=schedule.precision == "bf16")
 
-    torch.manual_seed(seed)
-    model = task.build().to(device, memory_format=torch.channels_last).train()   # a third faster on a CPU, pooling most of all
+    model = fresh(task, seed, device)
+    forward: Callable[[torch.Tensor], torch.Tensor] = model
+    if compiled:
+        model, forward = compiled.begin(model), compiled.forward
     optimiser = torch.optim.AdamW(model.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True)
     noise = torch.Generator(device).manual_seed(seed)
     weights_N = torch.from_numpy(shares.weights()).to(device) if shares and shares.in_loss else None
-    drawn = order_by_share(shares, schedule, seed) if shares and not shares.in_loss else order(len(images_NHWC), schedule, seed)
-    rows_SB = torch.from_numpy(drawn).to(device)
+    rows_SB = torch.from_numpy(drawn_rows(len(images_NHWC), schedule, seed, shares)).to(device)
     losses = torch.zeros(len(rows_SB), device=device)
     for step, rows in enumerate(rows_SB):
         inputs = task.augment(task.inputs(images_NHWC[rows]), noise)
         with mixed:
-            loss = task.loss(model(inputs), targets_N[rows], None if weights_N is None else weights_N[rows])
+            loss = task.loss(forward(inputs), targets_N[rows], None if weights_N is None else weights_N[rows])
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
-        losses[step] = loss.detach()
+        losses[step] = loss.detach()   # no step waits for the device
+    with mixed:
+        correct = judge(task, model, judged_MHWC, judged_targets_M)
+    return fitted(correct, losses, rows_SB.numel())
+
+
+def fitted(correct_N: np.ndarray, losses: "torch.Tensor", samples_seen: int) -> Fitted:
+    """What a training left behind; ``losses``: float (steps,)."""
     tenth = max(1, len(losses) // 10)
     first, last = float(losses[:tenth].mean()), float(losses[-tenth:].mean())
     before = float(losses[-2 * tenth : -tenth].mean())
-    with mixed:
-        correct = judge(task, model, judged_MHWC, judged_targets_M)
-    return Fitted(correct, first, last, (before - last) / before if before > 0 else 0.0, drawn.size)
+    return Fitted(correct_N, first, last, (before - last) / before if before > 0 else 0.0, samples_seen)
 
 
 def judge(task: Task, model: "torch.nn.Module", images_MHWC: "torch.Tensor", targets_M: "torch.Tensor") -> np.ndarray:

@@ -21,7 +21,7 @@ from job.records import ClassWords, RealIndex, Refusal, Salting, Split, Unit
 from job.runplan import FilterPlan, MetricPlan, Objective, Price, RunPlan, Schedule
 from job.settings import Settings, env_name
 from job.splitting import counts
-from job.tasks import TASKS
+from job.tasks import TASKS, Task
 
 LARGEST_UNIT = 256   # samples; one to two GPU-minutes of a text-to-image model
 
@@ -214,7 +214,7 @@ def make(
         arms=tuple(name for name in arms.ARMS if name in settings.sweep.arms), curves=arms.in_sweep(settings.sweep.curves, alphas),
         objective=objective(settings, split.classes),
         schedule=Schedule(train.steps, train.batch_size, train.learning_rate, train.weight_decay, train.size_px, train.threads,
-                          train.precision, train.epochs),
+                          train.precision, train.epochs, train.compile, train.together),
         sweep_seeds=_seeds("sweep", settings.sweep.seeds), halving=settings.sweep.halving,
         confirm_seeds=_seeds("confirm", settings.sweep.confirm_seeds),
         price=Price(**settings.price.model_dump()),
@@ -242,14 +242,16 @@ def _all(chosen: Chosen) -> str:
     return lineage.canonical(chosen.options.model_dump(mode="json"))
 
 
-def check_task(planned: RunPlan) -> None:
-    """Let the task prove on two made-up images that its model can be trained: before anything is drawn.
+def check_task(planned: RunPlan) -> Task:
+    """The task, once it has proved on two made-up images that its model can be trained: before anything is drawn.
 
     Raises ``SettingsError`` naming the model and the size.
     """
     plug = plugs.find(TASKS, planned.task, env_name(("task", "name")))
     options = plugs.options(plug, planned.task_options, env_name(("task", "options")))
-    plug(options, classes=len(planned.classes), size_px=planned.schedule.size_px).check()
+    task: Task = plug(options, classes=len(planned.classes), size_px=planned.schedule.size_px)
+    task.check()
+    return task
 
 
 def _unit_size(wanted: int | str, quota: int) -> int:

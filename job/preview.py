@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from job import admit, folds, halving, mixing, plan
+from job import admit, fitting_together, folds, halving, mixing, plan
 from job.errors import BudgetError
 from job.generate import read_commit
 from job.ground import bill, cost, layout
@@ -35,7 +35,7 @@ def affordable(store: Store, settings: Settings, planned: RunPlan) -> None:
 
     ``BudgetError``: what is spent, and what is left to do at rates that were measured for it, exceed the budget.
     """
-    plan.check_task(planned)
+    fitting_together.check(plan.check_task(planned), planned.schedule)
     plan.check_budget(planned, settings)
     keys = layout.Run(planned.dataset, planned.run)
     if settings.budget_usd is not None and store.get(keys.done()) is None:

@@ -42,6 +42,8 @@ class Schedule:
     threads: int
     precision: str = "fp32"          # or bf16: mixed precision
     epochs: float | None = None      # instead of steps, for comparison: a larger training set is then trained for longer
+    compile: bool = False            # once per trial, by torch.compile
+    together: str = "never"          # the seeds of a trial, stacked: auto, always, never
 
     @property
     def samples_seen(self) -> int:

@@ -132,6 +132,13 @@ class TrainGroup(Group):
     )
     precision: Literal["fp32", "bf16"] = identity("fp32", "bf16 computes in mixed precision")
     threads: int = identity(1, "CPU threads of a training; more change the last digits", ge=1, le=256)
+    compile: bool = identity(
+        False, "compile the model once per trial: for large nets on a GPU (for small_cnn on a CPU it does not pay); changes the last digits"
+    )
+    together: Literal["auto", "always", "never"] = identity(
+        "auto", "train the seeds of a trial as one stacked net: auto where it can pay, on CUDA without compile and for nets of up to a "
+        "million weights without buffers or dropout; changes the last digits"
+    )
 
 
 class SweepGroup(Group):

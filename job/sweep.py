@@ -31,7 +31,7 @@ from job.records import Mix, Split, Trial
 from job.results import TrialResult
 from job.runplan import Pool, RunPlan, plain
 from job.tasks import TASKS
-from job.trainset import Pixels, training_set
+from job.trainset import Pixels, shared, training_set
 from job.waiting import until_one_fits, watched
 
 MAX_FAILURES = 2   # times a trial whose process died is begun again
@@ -58,7 +58,7 @@ def _train(config: dict[str, Any]) -> None:
     import ray
     import torch
 
-    from job.fitting import fit
+    from job.fitting_together import fit_seeds
 
     plan: RunPlan = config["plan"]
     trial: Trial = config["trial"]
@@ -77,15 +77,12 @@ def _train(config: dict[str, Any]) -> None:
             images, targets, shares = training_set(trial.mix, config["train_ids"], ray.get(config["train"]), synthetic)
             judged, judged_targets = ray.get(config["judged"])
             tensors = {
-                "images_NHWC": torch.from_numpy(images), "targets_N": torch.from_numpy(targets),
-                "judged_MHWC": torch.tensor(judged), "judged_targets_M": torch.tensor(judged_targets),
+                "images_NHWC": images, "targets_N": targets, "judged_MHWC": judged, "judged_targets_M": judged_targets,
             }
-            tensors = {name: tensor.to(pool.device) for name, tensor in tensors.items()}
+            tensors = {name: shared(array).to(pool.device) for name, array in tensors.items()}
         with meter.spending("train"):
-            fitted = []
-            for seed in trial.seeds:
-                with deadline(plan.fit_deadline_s):
-                    fitted.append(fit(task, plan.schedule, seed, pool.device, **tensors, shares=shares))
+            fitted = fit_seeds(task, plan.schedule, trial.seeds, pool.device, lambda count: deadline(count * plan.fit_deadline_s),
+                               **tensors, shares=shares)
         _commit(store, plan, TrialResult(
             trial.id, trial.mix.alpha, trial.mix.realised_alpha, trial.mix.n_real, trial.mix.n_synthetic,
             fitted[0].samples_seen, trial.seeds, trial.judged_on, np.stack([one.correct_N for one in fitted]),

@@ -1,7 +1,8 @@
 """HOT tool. What trials train on and are judged by: decoded once, into shared uint8 arrays in Ray's object store."""
 
+import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,9 @@ from job.pool import Floor
 from job.real import SOURCES
 from job.records import Mix, Split
 from job.runplan import RunPlan
+
+if TYPE_CHECKING:
+    import torch
 
 
 def decode_real(plan: RunPlan, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
@@ -86,15 +90,37 @@ def training_set(
     taken, row_of = set(mix.real_ids), {name: row for row, name in enumerate(real_ids)}
     rows = [row for row, name in enumerate(real_ids) if name in taken]
     copied = [row_of[name] for name, count in mix.copies for _ in range(count)]
-    images, targets = [real[0][rows], real[0][copied]], [real[1][rows], real[1][copied]]
+    parts = [(real[0], np.asarray([*rows, *copied], np.int64))]
+    targets = [real[1][parts[0][1]]]
     for take in mix.synthetic:
         if take.count:
             part = synthetic[take.words.key]
-            at = np.searchsorted(part["index"], take.indices())
-            images.append(part["images"][at])
+            parts.append((part["images"], np.searchsorted(part["index"], take.indices())))
             targets.append(np.full(take.count, part["label"], np.int64))
     labels = np.concatenate(targets)
-    return np.concatenate(images), labels, _shares(mix, labels, len(rows))
+    return _gathered(parts), labels, _shares(mix, labels, len(rows))
+
+
+def _gathered(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """The named rows of each array, one after another: copied once, or not at all where they are one whole array."""
+    (first, rows), *further = parts
+    if not further and np.array_equal(rows, np.arange(len(first))):
+        return first
+    images = np.empty((sum(len(at) for _, at in parts), *first.shape[1:]), first.dtype)
+    end = 0
+    for array, at in parts:
+        begin, end = end, end + len(at)
+        images[begin:end] = array if np.array_equal(at, np.arange(len(array))) else array[at]
+    return images
+
+
+def shared(array: np.ndarray) -> "torch.Tensor":
+    """The array as a tensor on the same memory. Nobody writes to it: what comes from Ray's object store is read-only."""
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)   # of just that
+        return torch.from_numpy(array)
 
 
 def _shares(mix: Mix, labels_N: np.ndarray, n_real: int) -> Shares | None:

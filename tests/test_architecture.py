@@ -16,8 +16,8 @@ LEVELS = (   # an import may stay on its level or go down, never up
     {"generators", "metrics", "tasks", "real"},
     {"plan", "splitting", "near_duplicates", "filtering", "mixing", "arms", "choosing", "halving", "advising", "folds", "statistics"},
     {
-        "pool", "lives", "drawing", "fitting", "generate", "decisions", "trainset", "measure", "sweep", "report", "publish",
-        "admit", "kube", "kube_jobs", "watch", "cluster", "preview", "doctor", "settings_table",
+        "pool", "lives", "drawing", "fitting", "fitting_together", "generate", "decisions", "trainset", "measure", "sweep", "report",
+        "publish", "admit", "kube", "kube_jobs", "watch", "cluster", "preview", "doctor", "settings_table",
         "waiting", "pilot",
     },
     {"river"},
@@ -27,7 +27,8 @@ LEVELS = (   # an import may stay on its level or go down, never up
 )
 ROOMS = ("generate", "measure", "filtering", "mixing", "sweep", "report", "publish")   # left to right
 COLD = {"plan", "splitting", "near_duplicates", "filtering", "mixing", "arms", "choosing", "halving", "advising", "folds", "statistics"}
-HOT = {"cluster", "watch", "drawing", "generate", "measure", "sweep", "trainset", "pool", "waiting", "fitting", "pilot"}
+HOT = {"cluster", "watch", "drawing", "generate", "measure", "sweep", "trainset", "pool", "waiting", "fitting", "fitting_together",
+       "pilot"}
 BLIND = COLD - {"plan", "splitting"} | HOT - {"cluster"} | {"decisions", "publish", "report"}   # they take parts of the plan
 PLUGS = {"generators", "metrics", "tasks", "real"}
 

@@ -22,6 +22,7 @@ class Task(Protocol):
     Options: ClassVar[type[BaseModel]]
     label: ClassVar[str]        # the label kind it learns from
     score_name: ClassVar[str]   # what the mean of ``correct`` is called in the report
+    size_px: int                # height and width of every image
 
     def __init__(self, options: BaseModel, *, classes: int, size_px: int) -> None: ...
 

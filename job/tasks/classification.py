@@ -79,7 +79,7 @@ class Classification:
 
     def inputs(self, images_BHWC: "torch.Tensor") -> "torch.Tensor":
         """uint8 (B, H, W, 3) to float (B, 3, H, W) in [-1, 1]."""
-        return images_BHWC.permute(0, 3, 1, 2).float().div(127.5).sub(1)   # stays channels-last in memory, which suits the fit
+        return images_BHWC.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)   # stays channels-last in memory, which suits the fit
 
     def augment(self, inputs: "torch.Tensor", generator: "torch.Generator") -> "torch.Tensor":
         """Mirror and shift, one draw per image."""
@@ -113,12 +113,15 @@ class Classification:
 
 
 def _small_cnn(classes: int) -> "torch.nn.Module":
-    """Three 3×3 convolutions (16, 32, 64) with pooling, one hidden layer's worth of global mean, one linear map."""
+    """Three 3×3 convolutions (16, 32, 64) with pooling, one hidden layer's worth of global mean, one linear map.
+
+    The largest of four is taken before the ReLU: the same numbers to the last bit, gradients too, for a quarter of the work.
+    """
     from torch import nn
 
     return nn.Sequential(
-        nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(3, 16, 3, padding=1), nn.MaxPool2d(2), nn.ReLU(),
+        nn.Conv2d(16, 32, 3, padding=1), nn.MaxPool2d(2), nn.ReLU(),
         nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(2),
         nn.Flatten(), nn.Linear(256, classes),
     )

@@ -58,6 +58,7 @@ def test_a_task_says_what_it_learns_from_and_what_it_counts(name: str) -> None:
     task = made(name)
     assert task.label in ("class", "mask", "boxes")
     assert task.score_name
+    assert task.size_px == SIZE_PX
     assert task.Options.model_config["extra"] == "forbid"
     assert task.Options.model_config["frozen"]
     assert all(one.description for one in task.Options.model_fields.values())

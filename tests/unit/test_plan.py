@@ -35,11 +35,11 @@ CHANGED = {   # another value of every setting
     "mixing.allocation": "equal", "mixing.only": '["cat"]', "mixing.supply": "all", "mixing.weighting": "loss",
     "task.options": '{"flip": true}', "train.size_px": "32", "train.steps": "7", "train.batch_size": "8",
     "train.learning_rate": ".1", "train.weight_decay": ".1", "train.threads": "2", "train.epochs": "3",
-    "train.precision": "bf16", "sweep.arms": '["unfiltered"]',
+    "train.precision": "bf16", "train.compile": "true", "train.together": "never", "sweep.arms": '["unfiltered"]',
     "sweep.curves": '{"placebo": [0.5]}', "sweep.augmentation": '{"flip": true}', "sweep.objective": "balanced_accuracy",
     "sweep.objective_classes": '["cat"]', "sweep.guard": ".1", "sweep.alphas": "0,.5", "sweep.seeds": "6",
     "sweep.confirm_seeds": "11", "sweep.parallel_trials": "2", "sweep.cpus_per_trial": ".5", "sweep.gpus_per_trial": "1",
-    "sweep.fit_deadline_s": "60",
+    "sweep.fit_deadline_s": "60", "sweep.halving": "true", "split.folds": "4", "split.repeats": "3", "split.fold": "1",
     "price.per_gpu_hour": "2", "price.per_cpu_hour": ".1", "price.currency": "EUR", "price.source": "a list", "price.date": "2026-01-01",
     "storage.retry_s": "5", "stop_grace_s": "3", "gpu_wait_s": "7", "expects": '{"KEY": "secret/key"}',
     "budget_usd": "7", "privacy": "true", "retries": "2", "kubernetes.manifest": "job.yaml", "kubernetes.namespace": "ns",
@@ -53,7 +53,8 @@ CHANGED = {   # another value of every setting
 FOLDER = {"SALTWORKS_REAL__NAME": "image_folder", "SALTWORKS_REAL__OPTIONS__URL": "x"}
 RECALL = {"SALTWORKS_SWEEP__OBJECTIVE": "recall", "SALTWORKS_SWEEP__OBJECTIVE_CLASSES": '["dog"]'}
 ONLY_DOGS = {"SALTWORKS_MIXING__ALLOCATION": "only", "SALTWORKS_MIXING__ONLY": '["dog"]'}
-ALONG = {"mixing.only": ONLY_DOGS, "mixing.weighting": {"SALTWORKS_MIXING__SUPPLY": "all"}, "sweep.objective_classes": RECALL,
+FOLD = {"SALTWORKS_SPLIT__FOLDS": "5", "SALTWORKS_SPLIT__FOLD": "0"}
+ALONG = {"split.folds": FOLD, "split.repeats": FOLD, "split.fold": FOLD, "mixing.only": ONLY_DOGS, "mixing.weighting": {"SALTWORKS_MIXING__SUPPLY": "all"}, "sweep.objective_classes": RECALL,
          "real.name": FOLDER, "real.options": FOLDER, "measure.metrics": {"SALTWORKS_FILTER__KIND": "none"}}   # what it needs beside it
 ONLY = {"task.name"}   # there is but one
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from job import admit, plan, preview
+from job.errors import SettingsError
 from job.ground import layout
 from job.ground.store import Store
 from job.records import Unit
 from job.runplan import Price, RunPlan
-from job.settings import load
+from job.settings import Settings, load
 from tests.folders import encoded, picture, write
 
 pytestmark = pytest.mark.unit
@@ -122,3 +123,10 @@ def test_thirty_thousand_units_are_looked_up_not_searched_and_few_are_read(
     assert "in 30000 units of 8 (28000 to draw, 2000 there already)" in told
     assert len(compared) <= 30_000
     assert store.reads == preview.MEASURED + 12   # of the units a few, of the trials each: their seeds are counted
+
+
+def test_seeds_that_cannot_be_trained_together_are_refused_before_anything_is_spent(store: Counted, planned: RunPlan) -> None:
+    together = replace(planned, task_options='{"model": "resnet18"}', schedule=replace(planned.schedule, together="always"))
+    with pytest.raises(SettingsError, match="SALTWORKS_TRAIN__TOGETHER=always, and the model has 60 buffers"):
+        preview.affordable(store, Settings(), together)
+    preview.affordable(store, Settings(), replace(together, task_options="{}"))

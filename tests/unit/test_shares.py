@@ -10,7 +10,7 @@ from job.fitting import Shares, fit, order, order_by_share, steps_over
 from job.records import Mix, Share
 from job.runplan import Schedule
 from job.tasks.classification import Classification
-from job.trainset import training_set
+from job.trainset import shared, training_set
 
 pytestmark = pytest.mark.unit
 SIZES = st.lists(st.integers(1, 30), min_size=1, max_size=5)
@@ -89,3 +89,17 @@ def test_a_training_learns_by_draws_by_loss_and_in_either_precision(precision: s
     assert found.samples_seen == 960
     assert found.correct_N.mean() > 0.9
     assert found.loss < found.first_loss
+
+
+def test_what_a_mix_takes_is_copied_once_and_where_it_is_all_not_at_all() -> None:
+    rng = np.random.default_rng(0)
+    real = rng.integers(0, 256, (4, 2, 2, 3)).astype(np.uint8), np.array([0, 1, 0, 1])
+    for array in real:
+        array.setflags(write=False)   # as Ray's object store hands them out
+    whole, labels, _ = training_set(Mix(0.0, 0.0, ("a", "b", "c", "d"), ()), ["a", "b", "c", "d"], real, {})
+    assert np.shares_memory(whole, real[0])
+    assert labels.tolist() == [0, 1, 0, 1]
+    part, labels, _ = training_set(Mix(0.0, 0.0, ("b", "d"), ()), ["a", "b", "c", "d"], real, {})
+    assert np.array_equal(part, real[0][[1, 3]])
+    assert labels.tolist() == [1, 1]
+    assert np.shares_memory(shared(real[0]).numpy(), real[0])   # and no warning, which would be an error
