@@ -54,7 +54,8 @@ FOLDER = {"SALTWORKS_REAL__NAME": "image_folder", "SALTWORKS_REAL__OPTIONS__URL"
 RECALL = {"SALTWORKS_SWEEP__OBJECTIVE": "recall", "SALTWORKS_SWEEP__OBJECTIVE_CLASSES": '["dog"]'}
 ONLY_DOGS = {"SALTWORKS_MIXING__ALLOCATION": "only", "SALTWORKS_MIXING__ONLY": '["dog"]'}
 FOLD = {"SALTWORKS_SPLIT__FOLDS": "5", "SALTWORKS_SPLIT__FOLD": "0"}
-ALONG = {"split.folds": FOLD, "split.repeats": FOLD, "split.fold": FOLD, "mixing.only": ONLY_DOGS, "mixing.weighting": {"SALTWORKS_MIXING__SUPPLY": "all"}, "sweep.objective_classes": RECALL,
+ALONG = {"split.folds": FOLD, "split.repeats": FOLD, "split.fold": FOLD,
+         "mixing.only": ONLY_DOGS, "mixing.weighting": {"SALTWORKS_MIXING__SUPPLY": "all"}, "sweep.objective_classes": RECALL,
          "real.name": FOLDER, "real.options": FOLDER, "measure.metrics": {"SALTWORKS_FILTER__KIND": "none"}}   # what it needs beside it
 ONLY = {"task.name"}   # there is but one
 
@@ -71,7 +72,8 @@ def plan_of(environ: dict[str, str], index: RealIndex = SMALL, weights: str = "n
 def test_a_run_is_named_by_its_identity_settings_and_by_no_other(path: tuple[str, ...]) -> None:
     field, name = dict(leaves(Settings))[path], ".".join(path)
     along = ALONG.get(name, {})
-    before, after = plan_of(along), plan_of(along | {env_name(path): CHANGED[name]})
+    index = index_of([(label, f"{label}-{number}", "") for label in (0, 1) for number in range(12)]) if along == FOLD else SMALL
+    before, after = plan_of(along, index), plan_of(along | {env_name(path): CHANGED[name]}, index)
     assert (before.run != after.run) == field.json_schema_extra["identity"]
     if not field.json_schema_extra["identity"]:
         allowed = {"batch_size", "failed_share", "unit_deadline_s", "fit_deadline_s", "price"}
