@@ -6,7 +6,8 @@ half of them, and real images with the pilot's. What it found is carried over to
 - The gain θ has a normal prior around zero, whose spread is half of what is left to gain (an accuracy cannot pass 1), at least
   ``LEAST_SPREAD``; the pilot's mean and standard error (``statistics.interval``) make the posterior (Gelman et al. 2013, ch. 2).
 - The test will observe θ with an error of its own, extrapolated from the pilot's variance components to the planned seeds and
-  images. "helped" is said if what it observes lies above ``t(.975)`` of that error, "hurt" if below minus that.
+  images. "helped" is said if what it observes lies above ``t(.975)`` of that error, "hurt" if below minus that. Both errors
+  rest on the pilot's few seeds, so what is expected is a Student's t of so few degrees of freedom.
 
 So each word has a chance, and the advice is the word with the largest. Everything else explains it, and decides nothing.
 """
@@ -69,7 +70,7 @@ def advise(pilot: Pilot, *, confirm_seeds: int, n_test: int) -> Advice:
     spread = min(MOST_SPREAD, max(LEAST_SPREAD, (1 - level) / 2))
     mean, sd = posterior(gain, spread)
     error, limit = planned_test(pilot, gain, confirm_seeds, n_test)
-    chances = chances_of(mean, sd, error, limit, gain.df)
+    chances = chances_of(mean, sd, error, limit, gain.n_seeds - 1)
     word = max(chances, key=chances.__getitem__)
     return Advice(
         word=word, chances=tuple(chances.items()), alpha=pilot.alpha, images=pilot.images, level=level, gain=gain, halved=halved,
@@ -97,7 +98,7 @@ def planned_test(pilot: Pilot, gain: Interval, seeds: int, images: int) -> tuple
 
 
 def chances_of(mean: float, sd: float, error: float, limit: float, df: float) -> dict[str, float]:
-    """Of each verdict, in sum 1: what the test observes lies around ``mean`` with the variances of both, as Student's t of ``df``."""
+    """Of each verdict, in sum 1: what the test observes is ``mean`` with the variances of both, as Student's t of ``df``."""
     total = (sd**2 + error**2) ** 0.5
     if total == 0:
         return {word: float(word == (statistics.HELPED if mean > 0 else statistics.HURT if mean < 0 else statistics.UNDECIDED))

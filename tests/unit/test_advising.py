@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
+from bench.advice import told
+from bench.worlds import DIGITS, OTHERS, ROUGH, World
 from job.advising import Pilot, advise, chances_of, coverage, posterior, reach, relative_distance, takes
 from job.records import Salting
 from job.results import Interval
@@ -29,15 +31,15 @@ def pilot(real: float, mixed: float, half: float, images: int = 200, counts: tup
 
 @given(st.floats(-0.3, 0.3), st.floats(0, 0.1), st.floats(0, 0.1))
 def test_the_chances_are_shares_of_one_and_a_larger_gain_makes_help_likelier(mean: float, sd: float, error: float) -> None:
-    chances = chances_of(mean, sd, error)
+    chances = chances_of(mean, sd, error, 2 * error, 9.0)
     assert sum(chances.values()) == pytest.approx(1)
     assert all(-1e-12 <= one <= 1 + 1e-12 for one in chances.values())
-    assert chances_of(mean + 0.01, sd, error)[HELPED] >= chances[HELPED] - 1e-12
-    assert chances[HELPED] == pytest.approx(chances_of(-mean, sd, error)[HURT])
+    assert chances_of(mean + 0.01, sd, error, 2 * error, 9.0)[HELPED] >= chances[HELPED] - 1e-12
+    assert chances[HELPED] == pytest.approx(chances_of(-mean, sd, error, 2 * error, 9.0)[HURT])
 
 
 def test_where_the_truth_is_known_to_be_nothing_help_and_hurt_have_the_tests_own_error() -> None:
-    assert chances_of(0.0, 0.0, 0.01) == {HELPED: pytest.approx(0.025, abs=1e-3), UNDECIDED: pytest.approx(0.95, abs=1e-3),
+    assert chances_of(0.0, 0.0, 0.01, 0.0196, 1e4) == {HELPED: pytest.approx(0.025, abs=1e-3), UNDECIDED: pytest.approx(0.95, abs=1e-3),
                                           HURT: pytest.approx(0.025, abs=1e-3)}
 
 
@@ -103,3 +105,13 @@ def test_coverage_and_distance_are_those_of_their_definitions() -> None:
     assert relative_distance(real_ND=real, synthetic_MD=real + 1e-9) == pytest.approx(0, abs=1e-5)
     assert relative_distance(real_ND=real, synthetic_MD=by) == pytest.approx(
         float(np.median(cdist(by, real).min(1)) / np.median(among[:, 1])))
+
+
+@pytest.mark.parametrize("world", [DIGITS, ROUGH, OTHERS[0]], ids=lambda world: world.name)
+def test_the_advice_is_hardly_surer_than_it_is_right_and_more_often_right_where_it_is_surer(world: World) -> None:
+    found = told(world, 450)
+    right = np.array([one.word == one.came for one in found])
+    sure = np.array([one.chance for one in found])
+    assert sure.mean() <= right.mean() + 3 * right.std() / len(found) ** 0.5
+    assert right[sure > 0.9].mean() > right[sure <= 0.9].mean()
+    assert right.mean() > max(np.mean([one.came == word for one in found]) for word in (HELPED, HURT))
