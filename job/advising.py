@@ -3,8 +3,9 @@
 The pilot trains three arms on the same few seeds and judges them on validation, never on the locked test: real images alone,
 half of them, and real images with the pilot's. What it found is carried over to the test that is planned:
 
-- The gain θ has a normal prior around zero, whose spread is half of what is left to gain (an accuracy cannot pass 1), at least
-  ``LEAST_SPREAD``; the pilot's mean and standard error (``statistics.interval``) make the posterior (Gelman et al. 2013, ch. 2).
+- The gain θ has a normal prior around zero. Its spread is half of what is left to gain (an accuracy cannot pass 1), or where the
+  pilot lost half of what there is to lose, at most ``MOST_SPREAD``; the pilot's mean and standard error (``statistics.interval``)
+  make the posterior (Gelman et al. 2013, ch. 2).
 - The test will observe θ with an error of its own, extrapolated from the pilot's variance components to the planned seeds and
   images. "helped" is said if what it observes lies above ``t(.975)`` of that error, "hurt" if below minus that. Both errors
   rest on the pilot's few seeds, so what is expected is a Student's t of so few degrees of freedom.
@@ -22,8 +23,8 @@ from job import mixing, statistics
 from job.records import Salting
 from job.results import Advice, Interval
 
-LEAST_SPREAD = 0.02   # of the prior: two points are possible anywhere
-MOST_SPREAD = 0.05    # and published gains are mostly one to five
+LEAST_SPREAD = 0.005   # of the prior, where next to nothing is left to gain
+MOST_SPREAD = 0.05     # published gains are mostly one to five
 SCARCE = 50           # real images per class: published gains lie below it, or at 50 to 500 with a good generator (docs/statistics.md)
 RICH = 200
 FOREIGN = 0.1         # share of pilot images that look more like another class: from here on their labels are in doubt
@@ -67,7 +68,7 @@ def advise(pilot: Pilot, *, confirm_seeds: int, n_test: int) -> Advice:
     gain = _gain(pilot.mixed_SN, pilot.real_SN, pilot.weights_N)
     halved = _gain(pilot.real_SN, pilot.half_SN, pilot.weights_N)
     level = statistics.score(pilot.real_SN, weights_N=pilot.weights_N)
-    spread = min(MOST_SPREAD, max(LEAST_SPREAD, (1 - level) / 2))
+    spread = min(MOST_SPREAD, max(LEAST_SPREAD, (1 - level if gain.mean > 0 else level) / 2))
     mean, sd = posterior(gain, spread)
     error, limit = planned_test(pilot, gain, confirm_seeds, n_test)
     chances = chances_of(mean, sd, error, limit, gain.n_seeds - 1)

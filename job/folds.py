@@ -20,6 +20,7 @@ from scipy.special import stdtr, stdtrit
 
 from job import statistics
 from job.errors import DataError, JobError, SettingsError
+from job.records import Split
 from job.results import Gain, Interval
 
 FOLDS = "SALTWORKS_SPLIT__FOLDS"
@@ -131,13 +132,16 @@ def told(fold: int | None) -> str:
     return "" if fold is None else f"this is fold {fold + 1} of a cross-fitting: read the verdict over all of them ({FOLDS})"
 
 
-def small_test(n_test: int, n_all: int) -> str:
+def small_test(split: Split) -> str:
     """The warning that a locked test is too small to find much, with the way out; empty where it is large enough."""
-    if n_test >= SMALL_TEST:
+    parts = Counter(split.table["part"].to_pylist())
+    if parts["test"] >= SMALL_TEST:
         return ""
-    effect = 2.8 * (DISCORDANCE / max(1, n_test)) ** 0.5
-    return (f"the locked test has {n_test} images, which find effects of about {100 * effect:.0f} points or more: "
-            f"{FOLDS}=5 judges on all {n_all} real images instead, each once per repeat (cross-fitting)")
+    effect = 2.8 * (DISCORDANCE / max(1, parts["test"])) ** 0.5
+    published = {"val", "test"} & set(split.table["published"].to_pylist())
+    return (f"the locked test has {parts['test']} images, which find effects of about {100 * effect:.0f} points or more: "
+            + ("publish a larger one" if published else
+               f"{FOLDS}=5 judges on all {parts.total() - parts['aside']} real images instead, each once per repeat (cross-fitting)"))
 
 
 def check(folds: int | None, fold: int | None, repeats: int, published: bool) -> None:

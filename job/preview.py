@@ -25,7 +25,7 @@ def check(store: Store, settings: Settings) -> str:
     plugs = plan.choose_plugs(chosen)
     planned, split = admit.known(store, chosen, plugs) or admit.draft(store, chosen, plugs)[:2]
     affordable(store, chosen, planned)
-    small = folds.small_test(planned.n_test, split.table.num_rows - planned.n_aside) if settings.split.folds is None else ""
+    small = folds.small_test(split) if settings.split.folds is None else ""
     more = [f"folds        {settings.all_folds} such runs, one per fold and repeat, then one verdict over all"] if each else []
     return "\n".join([*more, text(store, planned, **_held(chosen)), *([f"warning      {small}"] if small else [])])
 

@@ -68,8 +68,7 @@ class River:
         results, curves = self.grid(tallies)
         choice, looks = self.choose(results)
         asked = [("", choice.candidate), ("", 0.0), *arms.in_confirmation(self.plan.arms, choice.candidate)]
-        fresh = [(*one, self.plan.confirm_seeds) for one in asked]
-        candidate, baseline, *others = self.sweep(tallies, fresh, "test", "confirm")
+        candidate, baseline, *others = self.sweep(tallies, asked, self.plan.confirm_seeds, "test", "confirm")
         self.pixels.clear()
         gc.collect()   # trainers are cycles, and what they hold in the object store keeps its node from being given back
         weights = self.weights("test")
@@ -170,24 +169,24 @@ class River:
 
     def grid(self, tallies: Mapping[str, Tally]) -> tuple[tuple[TrialResult, ...], tuple[TrialResult, ...]]:
         """Every α on validation, and the curves of the arms. With halving the worse half gets no further seeds."""
-        seeds, alphas = self.plan.sweep_seeds, self.plan.alphas
+        seeds, alphas, curves = self.plan.sweep_seeds, self.plan.alphas, self.plan.curves
+        if not self.plan.halving:   # then all of it stands side by side
+            swept = self.sweep(tallies, [*(("", alpha) for alpha in alphas), *curves], seeds, "val", "sweep")
+            return swept[: len(alphas)], swept[len(alphas) :]
         parts: dict[float, list[TrialResult]] = {}
-        asked = [(arm, alpha, seeds) for arm, alpha in self.plan.curves]
-        curves: tuple[TrialResult, ...] = ()
         for its in halving.rounds(seeds, self.plan.halving):
-            swept = self.sweep(tallies, [*(("", alpha, its) for alpha in alphas), *asked], "val", "sweep")
-            curves, asked = curves + swept[len(alphas) :], []
-            for one in swept[: len(alphas)]:
+            for one in self.sweep(tallies, [("", alpha) for alpha in alphas], its, "val", "sweep"):
                 parts.setdefault(one.alpha, []).append(one)
             alphas = halving.survivors([halving.joined(parts[alpha]) for alpha in alphas], self.weights("val"))
-        return tuple(halving.joined(its) for its in parts.values()), curves
+        beside = self.sweep(tallies, curves, seeds, "val", "sweep") if curves else ()
+        return tuple(halving.joined(its) for its in parts.values()), beside
 
     def sweep(
-        self, tallies: Mapping[str, Tally], asked: Sequence[tuple[str, float, Sequence[int]]], part: str, room: str
+        self, tallies: Mapping[str, Tally], asked: Sequence[tuple[str, float]], seeds: Sequence[int], part: str, room: str
     ) -> tuple[TrialResult, ...]:
-        """One trial per arm, α and list of seeds, judged on one strictly real part of the split."""
-        trials = [sweep.trial_of(self.plan, self.split, self.mix(tallies, arm, alpha), seeds, part, arm) for arm, alpha, seeds in asked]
-        with self.room(room, sum(len(trial.seeds) for trial in trials), "trainings") as floor:
+        """One trial per arm and α, judged on one strictly real part of the split."""
+        trials = [sweep.trial_of(self.plan, self.split, self.mix(tallies, arm, alpha), seeds, part, arm) for arm, alpha in asked]
+        with self.room(room, len(trials) * len(seeds), "trainings") as floor:
             done = sweep.sweep(self.plan, self.split, trials, self.committed, floor, room, self.pixels)
         self.events.event("trained", room=room, asked=len(trials), fitted=done.fitted, adopted=done.adopted)
         return done.results
@@ -214,7 +213,7 @@ class River:
             warnings = [text for text in (
                 choosing.convergence(found.results[0], self.plan.schedule.steps),
                 choosing.few_seeds(len(self.plan.confirm_seeds)), choosing.confounded(self.plan.schedule.epochs),
-                folds.told(self.plan.fold) or folds.small_test(self.plan.n_test, self.split.table.num_rows - self.plan.n_aside),
+                folds.told(self.plan.fold) or folds.small_test(self.split),
                 *splitting.near_published(self.split, self.plan.near_duplicate_bits),
                 bill.unnamed(self.plan.price), *flags.values(),
             ) if text]

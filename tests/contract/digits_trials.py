@@ -11,14 +11,14 @@ from functools import cache
 import numpy as np
 import pyarrow as pa
 
-from job import arms, choosing, mixing, plugs, splitting
+from job import advising, arms, choosing, mixing, pilot, plugs, splitting
 from job.fitting import fit
 from job.generators.text_to_image import TextToImage
 from job.ground import lineage, pixels, weights
 from job.ground.store import ReadOnlyFolder
 from job.real.digits import Digits, label
 from job.records import ClassWords, Mix, Salting, Split
-from job.results import Gain, Interval, TrialResult
+from job.results import Advice, Gain, Interval, TrialResult
 from job.runplan import Schedule
 from job.settings import SplitGroup
 from job.tasks.classification import Classification
@@ -100,12 +100,17 @@ class Trials:
         return mixing.mix(alpha, self.grid, train["id"].to_pylist(), train["label"].to_pylist(), self.words, there, self.salting,
                           arms.find(arm))
 
-    def trial(self, alpha: float, judged_on: str, seeds: Sequence[int], arm: str = "", wrong: float = 0.0) -> TrialResult:
-        """One arm, its seeds one after the other. ``wrong``: share of what stands beside the real images whose label is another."""
+    def trial(
+        self, alpha: float, judged_on: str, seeds: Sequence[int], arm: str = "", wrong: float = 0.0, mix: Mix | None = None
+    ) -> TrialResult:
+        """One arm, its seeds one after the other. ``wrong``: share of what stands beside the real images whose label is another.
+
+        ``mix`` stands for the arm's own.
+        """
         import torch
 
         torch.set_num_threads(1)
-        mix, train = self.mix(alpha, arm), self.split.part("train")
+        mix, train = mix or self.mix(alpha, arm), self.split.part("train")
         images, labels, shares = training_set(mix, train["id"].to_pylist(), self.real["train"], self.synthetic)
         classes, rng = len(self.words), np.random.default_rng(1)
         flipped = (np.arange(len(labels)) >= mix.n_real) & (rng.random(len(labels)) < wrong)
@@ -124,6 +129,15 @@ class Trials:
         found = [self.trial(alpha, "val", SWEEP_SEEDS) for alpha in self.grid]
         assert choosing.convergence(found[0], self.schedule.steps) == ""
         return found
+
+    def advice(self, alpha: float) -> Advice:
+        """What a pilot at this α makes one expect: three small trainings, judged on validation."""
+        real = self.mix(0.0)
+        asked = ((0.0, real), (0.0, pilot.half(real, self.split)), (alpha, self.mix(alpha)))
+        whole, half, mixed = (self.trial(at, "val", pilot.seeds(), mix=mix).correct_SN for at, mix in asked)
+        facts = advising.Pilot(splitting.counts(self.split, "train"), alpha, self.mix(alpha).n_synthetic, whole, half, mixed, None,
+                               None, 0.0, None, None, None)
+        return advising.advise(facts, confirm_seeds=len(CONFIRM_SEEDS), n_test=len(self.real["test"][1]))
 
     def confirm(self, alpha: float, arm: str = "", wrong: float = 0.0) -> TrialResult:
         """Fresh seeds on the locked test."""

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,10 +15,12 @@ from bench.crossfit import World, crossed, truth
 from job import folds, plan
 from job.errors import DataError, JobError, SettingsError
 from job.real.image_folder import ImageFolder
+from job.records import Split
 from job.settings import SplitGroup, load
 from job.splitting import split
 from job.statistics import HELPED, HURT, UNDECIDED
 from tests.folders import LocalFolder, class_folders, write
+from tests.unit.made_index import index_of
 
 pytestmark = pytest.mark.unit
 LABELS = st.lists(st.integers(5, 30), min_size=2, max_size=4).map(lambda counts: [c for c, n in enumerate(counts) for _ in range(n)])
@@ -117,11 +120,15 @@ def test_whole_procedures_without_effect_are_seldom_said_to_help_and_a_plain_t_t
 
 
 def test_a_small_locked_test_is_told_with_the_way_out_and_a_large_one_is_not() -> None:
-    assert folds.small_test(100, 500) == ""
-    told = folds.small_test(20, 100)
-    assert "20 images" in told
-    assert "about 20 points" in told
-    assert "SALTWORKS_SPLIT__FOLDS=5 judges on all 100 real images" in told
+    def of(tests: int, published: str = "") -> str:
+        index = index_of([(number % 2, f"{number}", "", published) for number in range(tests + 80)])
+        parts = pa.array(["test"] * tests + ["train"] * 80)
+        table = index.table.append_column("part", parts).append_column("reason", pa.array([""] * len(parts)))
+        return folds.small_test(Split(("cat", "dog"), table))
+
+    assert of(100) == ""
+    assert "20 images, which find effects of about 20 points or more: SALTWORKS_SPLIT__FOLDS=5 judges on all 100 real images" in of(20)
+    assert of(20, "test").endswith("publish a larger one")   # cross-fitting would train on it
 
 
 @pytest.mark.parametrize(("flags", "published", "error", "told"), [
