@@ -12,7 +12,7 @@ from typing import Any
 
 from bench import arguments, finish
 from job.settings import calm_ray
-from job.sweep import lean_trainer
+from job.sweep import controllers, lean_trainer
 
 
 def nothing(_: dict[str, Any]) -> None:
@@ -43,7 +43,7 @@ def main() -> None:
     logging.getLogger("ray.train").setLevel(logging.ERROR)
     found: dict[str, list[float]] = {"ours": [], "rays": []}
     for _ in range(chosen.runs):
-        for name, trainer in (("ours", lean_trainer()), ("rays", TorchTrainer)):
+        for name, trainer in (("ours", lean_trainer(controllers(2))), ("rays", TorchTrainer)):
             found[name].append(wall(trainer, chosen.trials) / chosen.trials)
     ray.shutdown()
     pairs = [ours / rays for ours, rays in zip(found["ours"], found["rays"], strict=True)]

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from job import admit, fitting_together, folds, halving, mixing, plan
+from job import admit, fitting_together, folds, halving, mixing, pilot, plan
 from job.errors import BudgetError
 from job.generate import read_commit
 from job.ground import bill, cost, layout
@@ -76,6 +76,8 @@ def text(store: Store, planned: RunPlan, *, drawer: Held = (1, 0), trainer: Held
         f"trainings    {fits}: {len(planned.alphas)} alphas{_and_curves(planned)} × {len(planned.sweep_seeds)} seeds"
         f"{', the worse half leaving early' if planned.halving else ''}, "
         f"then {2 + len(planned.arms)} × {len(planned.confirm_seeds)} to confirm{_and_arms(planned)}; {_seen(planned)} in each",
+        f"ask first    python -m job advise: the first {len(pilot.units(planned)) * planned.unit_size} of these images and "
+        f"{3 * pilot.SEEDS} trainings say what to expect",
         f"storage      about {_bytes(size)}",
         f"time         {drawing.time}",
         f"             {fitting.time}",

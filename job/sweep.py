@@ -168,7 +168,7 @@ def _fit_all(plan: RunPlan, split: Split, trials: Sequence[Trial], shared: Pixel
         start, held = time.perf_counter(), uuid.uuid4().hex[:12]
         try:
             with floor.ledger.trial(room, held, gpus=pool.gpus, cpus=pool.cpus):
-                _fit(plan, split, trial, shared, floor, room, held, scratch)
+                _fit(plan, split, trial, shared, floor, room, held, scratch, beside)
         except BaseException:
             broken.set()
             raise
@@ -176,7 +176,7 @@ def _fit_all(plan: RunPlan, split: Split, trials: Sequence[Trial], shared: Pixel
         floor.heard(held, [[room, "trial", took, pool.gpus, pool.cpus]], booked=False)   # for the budget alone
         floor.advance(len(trial.seeds))
 
-    drivers = ThreadPoolExecutor(pool.workers)
+    drivers, beside = ThreadPoolExecutor(pool.workers), controllers(pool.workers)
     with tempfile.TemporaryDirectory(prefix="saltworks-train-", ignore_cleanup_errors=True) as scratch:
         try:
             futures = [drivers.submit(one, trial, scratch) for trial in trials]
@@ -201,17 +201,46 @@ def _raise_cause(trial: Trial, error: Any) -> NoReturn:
     raise JobError(what, "report it with the settings of the run") from error
 
 
-def lean_trainer() -> Any:
+class Controllers:
+    """Stands in an actor: the controllers of the trials side by side, each in a thread of its own.
+
+    Ray Train gives each ``fit()`` a process for its controller, which looks at its worker twice a second; that process takes
+    longer to start than some trials take to train.
+    """
+
+    def run(self, given: dict[str, Any]) -> Any:
+        import asyncio
+
+        from ray.train.v2._internal.execution.controller import TrainController
+
+        controller = TrainController(**given)
+        asyncio.run(controller.run())
+        return controller.get_result()
+
+
+def controllers(workers: int) -> Any:
+    """A handle to the process for the controllers of so many trials at a time, on the driver's machine."""
+    import ray
+
+    node = ray.get_runtime_context().get_node_id()
+    return ray.remote(num_cpus=0, max_concurrency=workers, label_selector={"ray.io/node-id": node})(Controllers).remote()
+
+
+def lean_trainer(beside: Any) -> Any:
     """Ray Train's ``DataParallelTrainer`` without what a trial of one worker does not use.
 
     It is what ``TorchTrainer`` is made of, less the set-up of ``torch.distributed``: one worker talks to nobody, and so the
     processes beside it need not import torch. Left out, too: the process that hands out Ray datasets (a trial has none)
-    and the one that removes the placement group of a controller that was killed (Ray removes it with the job).
-    Measured in bench/trial_overhead.py.
+    and the one that removes the placement group of a controller that was killed (Ray removes it with the job). The controllers
+    of all trials share the process ``beside``. Measured in bench/trial_overhead.py.
     """
+    import ray
     from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
     class LeanTrainer(DataParallelTrainer):
+        def _initialize_and_run_controller(self, **given: Any) -> Any:
+            return ray.get(beside.run.remote(given))
+
         def _create_default_callbacks(self) -> list[Any]:
             callbacks = super()._create_default_callbacks()
             return [one for one in callbacks if type(one).__name__ not in ("DatasetsCallback", "PlacementGroupCleanerCallback")]
@@ -220,7 +249,7 @@ def lean_trainer() -> Any:
 
 
 def _fit(
-    plan: RunPlan, split: Split, trial: Trial, shared: Pixels, floor: Floor, room: str, held: str, scratch: str
+    plan: RunPlan, split: Split, trial: Trial, shared: Pixels, floor: Floor, room: str, held: str, scratch: str, beside: Any,
 ) -> None:
     import ray.train
 
@@ -229,7 +258,7 @@ def _fit(
     logging.getLogger("ray.train").setLevel(logging.ERROR)
     error_key = layout.Run(plan.dataset, plan.run).error(f"{trial.id}-{uuid.uuid4().hex[:12]}")
     taken = {take.words.key: shared.synthetic[take.words.key] for take in trial.mix.synthetic if take.count}
-    trainer = lean_trainer()(
+    trainer = lean_trainer(beside)(
         train_trial,
         train_loop_config={
             "plan": plan, "trial": trial, "url": store.url, "retry_s": store.retry_s, "pool": pool,
@@ -249,7 +278,7 @@ def _fit(
         trainer.fit()
     except ray.train.WorkerGroupError as error:
         _raise_cause(trial, error)
-    except ray.train.TrainingFailedError as error:   # the controller or the cluster, not the training
+    except (ray.train.TrainingFailedError, ray.exceptions.RayActorError) as error:   # the controller or the cluster, not the training
         raise TemporaryError(f"{trial.told} broke: {error}", "run again to fit it") from error
     told = store.get(error_key)
     if told:

@@ -183,6 +183,7 @@ def _classes(found: Found, flags: Mapping[str, str]) -> list[ClassRow]:
             flag=flags.get(words.key, ""),
             n_test=int(mine.sum()), test_accuracy_real_only=_accuracy(found.baseline, mine),
             test_accuracy_candidate=_accuracy(found.candidate, mine),
+            test_accuracy_beside={one.arm: accuracy for one in found.others if (accuracy := _accuracy(one, mine)) is not None},
             gain=_gain(gain, len(found.candidate.seeds)) if gain else None, gain_word=gain.word if gain else "",
         ))
     return rows

@@ -105,6 +105,8 @@ class ClassRow(Part):
     n_test: int
     test_accuracy_real_only: float | None
     test_accuracy_candidate: float | None
+    test_accuracy_beside: dict[str, float] = Field(default={}, description="of every arm of the confirmation; synthetic_only says how "
+                                                                           "much of the class the generator knows")
     gain: Gain | None
     gain_word: str = Field(description="verdict on this class, corrected for the number of classes (Holm)")
 
