@@ -49,9 +49,9 @@ def _over(settings: Settings, events: Events, walk: Callable[[Settings], tuple[R
         spent += reports[-1][0].cost or 0.0
     planned = _planned(store, settings.of_fold(0))
     found = tuple(_fold(number, made, where) for number, (made, where) in enumerate(reports))
-    made = crossed.crossed(
-        settings.dataset, _name(settings, [one.run for one in found]), int(settings.split.folds or 0), found,
-        folds.verdict(found, planned.objective.guard), [one for one, _ in reports])
+    k = int(settings.split.folds or 0)
+    made = crossed.crossed(settings.dataset, _name(settings, [one.run for one in found]), k, found,
+                           folds.verdict(found, k, planned.objective.guard), [one for one, _ in reports])
     where = layout.crossfit(made.dataset, made.crossfit, "")
     store.replace(f"{where}report.html", crossed.page(made).encode())
     store.replace(f"{where}report.json", made.model_dump_json(indent=1).encode())
@@ -71,6 +71,6 @@ def _planned(store: Store, settings: Settings) -> RunPlan:
 def _fold(number: int, made: Report, where: str) -> folds.Fold:
     base, salted = made.confirmed   # a fold too small for a verdict of its own is as good a fold
     return folds.Fold(
-        number, made.run, where, made.candidate, made.n_train, made.n_train + made.n_val, made.n_test, len(base.seeds), base.test_accuracy,
+        number, made.run, where, made.candidate, made.n_train, made.n_test, len(base.seeds), base.test_accuracy,
         salted.test_accuracy - base.test_accuracy, made.guarded.mean if made.guarded else None,
         tuple((one.arm, one.beyond.mean) for one in made.beside))

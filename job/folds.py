@@ -4,10 +4,9 @@ Repeated stratified K-fold (Burman 1989; groups stay together): fold k is the te
 fold the choice of α, and all that learns from real images, happens on its own train and validation alone, so what is judged
 is the whole procedure (Chernozhukov et al. 2018 call the same discipline cross-fitting).
 
-The gains of J folds are not independent, for their training sets overlap: a plain t-test over them finds effects that are not
-there. Nadeau and Bengio (2003) widen it: ``V = (1/J + n_test/n_learnt)·s²`` with J − 1 degrees of freedom, s² the variance of
-the J gains and n_learnt what the procedure learns from, train and validation; over repeats as Bouckaert and Frank (2004). It
-covers other training sets, too, which the interval of a single split cannot, and it is careful: bench/crossfit.py.
+The gains of all folds are not independent: repeats judge the same images again, so a plain t-test over them is too sure (Dietterich
+1998). Here ``V = s²/K``: s² is the variance of all K·R gains, and R repeats count as one, though they make s² better known and the
+mean steadier. It covers other training sets, too, which the interval of a single split cannot. How often: bench/crossfit.py.
 """
 
 import warnings
@@ -37,7 +36,6 @@ class Fold:
     where: str                              # its report
     candidate: float
     n_train: int
-    n_learnt: int                           # train and validation: the choice learns, too
     n_test: int
     n_seeds: int
     baseline: float                         # the objective of real images alone
@@ -82,23 +80,22 @@ def assign(labels: Sequence[int], groups: Sequence[str], names: Sequence[str], f
     return ["test" if one == at else "val" if one == (at + 1) % folds else "train" for one in of.tolist()]
 
 
-def resampled(gains_J: Sequence[float], test_share: float) -> Interval:
-    """95 % interval of the mean of gains from J folds: ``V = (1/J + n_test/n_learnt)·s²``, df = J − 1.
+def over_folds(gains_J: Sequence[float], folds: int) -> Interval:
+    """95 % interval of the mean of the gains of K folds through all repeats: ``V = s²/K``, df = J − 1.
 
-    ``test_share``: n_test/n_learnt. Raises ``JobError`` below two gains.
+    Raises ``JobError`` below two gains.
     """
     values = np.asarray(gains_J, float)
     if len(values) < 2:
         raise JobError(f"{len(values)} folds have no variance")
-    mean, error = float(values.mean()), float(((1 / len(values) + test_share) * values.var(ddof=1)) ** 0.5)
+    mean, error = float(values.mean()), float((values.var(ddof=1) / folds) ** 0.5)
     half = float(stdtrit(len(values) - 1, 0.975)) * error
     return Interval(mean, mean - half, mean + half, error, float(len(values) - 1), 0, 0)
 
 
-def verdict(found: Sequence[Fold], guard: float) -> CrossVerdict:
-    """What all folds together say. Raises ``JobError`` unless there are two, all with the same arms."""
-    share = float(np.mean([one.n_test / one.n_learnt for one in found]))
-    gain = resampled([one.gain for one in found], share)
+def verdict(found: Sequence[Fold], folds: int, guard: float) -> CrossVerdict:
+    """What all folds together say, ``folds`` of them per repeat. Raises ``JobError`` unless there are two, all with the same arms."""
+    gain = over_folds([one.gain for one in found], folds)
     word, why = statistics.word(gain), ""
     fell = [one.guarded for one in found if one.guarded is not None]
     if fell and word == statistics.HELPED and float(np.mean(fell)) < -guard:
@@ -108,14 +105,14 @@ def verdict(found: Sequence[Fold], guard: float) -> CrossVerdict:
     most = min(chosen, key=lambda alpha: (-chosen[alpha], alpha))   # ties to less salt
     return CrossVerdict(
         word, most if word == statistics.HELPED else 0.0, gain, statistics.smallest_detectable(gain), tuple(sorted(chosen.items())),
-        _beyond(found, share), why)
+        _beyond(found, folds), why)
 
 
-def _beyond(found: Sequence[Fold], share: float) -> tuple[Gain, ...]:
+def _beyond(found: Sequence[Fold], folds: int) -> tuple[Gain, ...]:
     names = [name for name, _ in found[0].beyond]
     if any([name for name, _ in one.beyond] != names for one in found):
         raise JobError("the folds were judged beside other arms")
-    each = [resampled([dict(one.beyond)[name] for one in found], share) for name in names]
+    each = [over_folds([dict(one.beyond)[name] for one in found], folds) for name in names]
     adjusted = statistics.holm([_p_value(one) for one in each])
     return tuple(
         Gain(name, 0, one.mean, one.low, one.high, p, statistics.UNDECIDED if p >= 0.05 else

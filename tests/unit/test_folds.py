@@ -27,7 +27,7 @@ LABELS = st.lists(st.integers(5, 30), min_size=2, max_size=4).map(lambda counts:
 
 
 def fold(number: int, gain: float, candidate: float = 0.5, **more: object) -> folds.Fold:
-    return replace(folds.Fold(number, f"run-{number}", "", candidate, 60, 80, 20, 5, 0.8, gain, None, ()), **more)
+    return replace(folds.Fold(number, f"run-{number}", "", candidate, 60, 20, 5, 0.8, gain, None, ()), **more)
 
 
 @settings(max_examples=25)
@@ -68,55 +68,56 @@ def test_a_class_of_too_few_pictures_is_refused_with_the_number_of_folds_that_it
     assert "SALTWORKS_SPLIT__FOLDS to 4" in refused.value.cure
 
 
-@given(st.lists(st.floats(-0.3, 0.3), min_size=3, max_size=20), st.floats(0, 1))
-def test_the_interval_is_a_t_interval_widened_by_the_share_of_the_test(gains: list[float], share: float) -> None:
-    found = folds.resampled(gains, share)
-    mean, error = float(np.mean(gains)), float(np.std(gains, ddof=1)) * (1 / len(gains) + share) ** 0.5
+@given(st.integers(3, 6), st.integers(1, 4), st.data())
+def test_the_interval_is_a_t_interval_in_which_repeats_count_as_one(k: int, repeats: int, data: st.DataObject) -> None:
+    gains = data.draw(st.lists(st.floats(-0.3, 0.3), min_size=k * repeats, max_size=k * repeats))
+    found = folds.over_folds(gains, k)
+    mean, error = float(np.mean(gains)), float(np.std(gains, ddof=1)) / k**0.5
     low, high = stats.t.interval(0.95, len(gains) - 1, mean, error) if error > 1e-12 else (mean, mean)
     assert (found.mean, found.low, found.high) == (pytest.approx(mean), pytest.approx(low, abs=1e-9), pytest.approx(high, abs=1e-9))
 
 
 def test_one_fold_has_no_variance() -> None:
     with pytest.raises(JobError, match="no variance"):
-        folds.resampled([0.1], 0.25)
+        folds.over_folds([0.1], 5)
 
 
 def test_the_word_follows_the_interval_and_alpha_star_is_what_most_folds_chose_ties_to_less_salt() -> None:
     up = [fold(number, 0.1 + 0.01 * (number % 3), candidate) for number, candidate in enumerate([0.5, 0.9, 0.9, 0.5, 0.25])]
-    found = folds.verdict(up, 0.0)
+    found = folds.verdict(up, 5, 0.0)
     assert (found.word, found.alpha_star, found.chosen) == (HELPED, 0.5, ((0.25, 1), (0.5, 2), (0.9, 2)))
-    down = folds.verdict([replace(one, gain=-one.gain) for one in up], 0.0)
+    down = folds.verdict([replace(one, gain=-one.gain) for one in up], 5, 0.0)
     assert (down.word, down.alpha_star) == (HURT, 0.0)
-    mixed = folds.verdict([replace(one, gain=one.gain * (-1) ** one.number) for one in up], 0.0)
+    mixed = folds.verdict([replace(one, gain=one.gain * (-1) ** one.number) for one in up], 5, 0.0)
     assert (mixed.word, mixed.alpha_star) == (UNDECIDED, 0.0)
     assert mixed.smallest_detectable > abs(mixed.gain.mean)
 
 
 def test_a_gain_in_recall_that_costs_more_accuracy_than_the_guard_allows_is_no_help_over_folds_either() -> None:
-    found = folds.verdict([fold(number, 0.2 + 0.01 * number, guarded=-0.05) for number in range(5)], 0.02)
+    found = folds.verdict([fold(number, 0.2 + 0.01 * number, guarded=-0.05) for number in range(5)], 5, 0.02)
     assert found.word == UNDECIDED
     assert "accuracy fell by 5" in found.why
-    assert folds.verdict([fold(number, 0.2 + 0.01 * number, guarded=-0.05) for number in range(5)], 0.1).word == HELPED
+    assert folds.verdict([fold(number, 0.2 + 0.01 * number, guarded=-0.05) for number in range(5)], 5, 0.1).word == HELPED
 
 
 def test_what_the_candidate_exceeds_is_said_with_holms_correction_over_the_arms() -> None:
     each = [fold(number, 0.1 + 0.01 * number, beyond=(("placebo", 0.1 + 0.01 * number), ("reweighted", 0.1 * (-1) ** number)))
             for number in range(6)]
-    words = {one.name: one.word for one in folds.verdict(each, 0.0).beyond}
+    words = {one.name: one.word for one in folds.verdict(each, 3, 0.0).beyond}
     assert words == {"placebo": HELPED, "reweighted": UNDECIDED}
     with pytest.raises(JobError, match="other arms"):
-        folds.verdict([*each, fold(6, 0.1)], 0.0)
+        folds.verdict([*each, fold(6, 0.1)], 3, 0.0)
 
 
-def test_whole_procedures_without_effect_are_seldom_said_to_help_and_a_plain_t_test_over_folds_is_too_sure() -> None:
+def test_whole_procedures_without_effect_are_seldom_said_to_help_and_a_plain_t_test_over_all_folds_is_surer() -> None:
     world, rng = World("no gain", 1.6, 1.32), np.random.default_rng(4)
     true = truth(world, 90, 30, repetitions=1000)
     assert abs(true) < 0.004
     found = [crossed(world, 150, 5, 2, rng) for _ in range(150)]
-    ours, plain = ([folds.resampled(gains, share) for gains in found] for share in (0.25, 0.0))
+    ours, plain = ([folds.over_folds(gains, by) for gains in found] for by in (5, 10))
     assert sum(one.low > 0 for one in ours) / 150 <= 0.05
     assert sum(one.low <= true <= one.high for one in ours) / 150 >= 0.93
-    assert sum(one.low <= true <= one.high for one in plain) / 150 < 0.95
+    assert sum(one.low <= true <= one.high for one in plain) < sum(one.low <= true <= one.high for one in ours)
 
 
 def test_a_small_locked_test_is_told_with_the_way_out_and_a_large_one_is_not() -> None:
