@@ -53,14 +53,15 @@ def rows(repetitions: int) -> Iterator[tuple[object, ...]]:
             mine = [one for one in found if low <= one.helped < high or high == one.helped == 1]
             bins.append(f"{100 * np.mean([one.came == statistics.HELPED for one in mine]):.0f} of {len(mine)}" if mine else "–")
         right, sure = np.mean([one.word == one.came for one in found]), np.mean([one.chance for one in found])
-        yield world.name, f"{100 * right:.0f}", f"{100 * sure:.0f}", *bins
+        nothing = np.mean([one.came == statistics.UNDECIDED for one in found])
+        yield world.name, f"{100 * right:.0f}", f"{100 * sure:.0f}", f"{100 * nothing:.0f}", *bins
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("repetitions", type=int, nargs="?", default=1000)
     given = parser.parse_args()
-    heads = ["world", "right %", "sure %", *(f"helped %, where told {100 * low:.0f} to {100 * high:.0f}"
+    heads = ["world", "right %", "sure %", "right, were it always nothing %", *(f"helped %, where told {100 * low:.0f} to {100 * high:.0f}"
                                              for low, high in pairwise(BINS))]
     print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
     for row in rows(given.repetitions):

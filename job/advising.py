@@ -14,7 +14,7 @@ So each word has a chance, and the advice is the word with the largest. Everythi
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import stdtr, stdtrit
@@ -23,6 +23,7 @@ from job import mixing, statistics
 from job.records import Salting
 from job.results import Advice, Interval
 
+ARMS = 3               # of the pilot: real, half of them, mixed
 LEAST_SPREAD = 0.005   # of the prior, where next to nothing is left to gain
 MOST_SPREAD = 0.05     # published gains are mostly one to five
 SCARCE = 50           # real images per class: published gains lie below it, or at 50 to 500 with a good generator (docs/statistics.md)
@@ -47,6 +48,7 @@ class Pilot:
     coverage: float | None            # of validation by the real training images
     coverage_mixed: float | None      # by them and the pilot's images
     distance: float | None            # of the pilot's images to the real ones, in distances between those
+    measure: str = "accuracy"         # what is maximised
 
 
 def reach(alphas: Sequence[float], counts: Sequence[int], salting: Salting, unit_size: int) -> tuple[float, ...]:
@@ -69,9 +71,10 @@ def advise(pilot: Pilot, *, confirm_seeds: int, n_test: int) -> Advice:
     halved = _gain(pilot.real_SN, pilot.half_SN, pilot.weights_N)
     level = statistics.score(pilot.real_SN, weights_N=pilot.weights_N)
     spread = min(MOST_SPREAD, max(LEAST_SPREAD, (1 - level if gain.mean > 0 else level) / 2))
-    mean, sd = posterior(gain, spread)
-    error, limit = planned_test(pilot, gain, confirm_seeds, n_test)
-    chances = chances_of(mean, sd, error, limit, gain.n_seeds - 1)
+    found = seeds_of_all_arms(pilot) if gain.df else None
+    mean, sd = posterior(gain.mean, error_of(found, gain.n_images), spread)
+    error, limit = planned_test(found, pilot, confirm_seeds, n_test)
+    chances = chances_of(mean, sd, error, limit, ARMS * (gain.n_seeds - 1))
     word = max(chances, key=chances.__getitem__)
     return Advice(
         word=word, chances=tuple(chances.items()), alpha=pilot.alpha, images=pilot.images, level=level, gain=gain, halved=halved,
@@ -80,31 +83,41 @@ def advise(pilot: Pilot, *, confirm_seeds: int, n_test: int) -> Advice:
     )
 
 
-def posterior(gain: Interval, spread: float) -> tuple[float, float]:
-    """Mean and standard deviation of the true gain: a normal prior around 0, the pilot's mean and error as the likelihood."""
-    if gain.standard_error == 0:
-        return gain.mean, 0.0
-    share = spread**2 / (spread**2 + gain.standard_error**2)
-    return share * gain.mean, (share * gain.standard_error**2) ** 0.5
+def seeds_of_all_arms(pilot: Pilot) -> statistics.Squares:
+    """Mean squares of the pilot's gain, with what seeds do taken from all three arms where it is more.
 
-
-def planned_test(pilot: Pilot, gain: Interval, seeds: int, images: int) -> tuple[float, float]:
-    """Standard error of the planned test, and the gain that it must observe: the pilot's components at its seeds and images."""
-    if not gain.df or seeds < 2:   # what cannot be judged says nothing
-        return gain.standard_error, 1.0
+    Three seeds of one difference know two degrees of freedom, and are close together by luck too often; three arms know six. Arms are
+    taken to feel their seeds independently, so the square of a difference is twice that of an arm.
+    """
     found = statistics.squares(pilot.mixed_SN, pilot.real_SN, weights_N=pilot.weights_N)
+    each = [statistics.per_seed(one, weights_N=pilot.weights_N).var(ddof=1) for one in (pilot.real_SN, pilot.half_SN, pilot.mixed_SN)]
+    return replace(found, between_seeds=max(found.between_seeds, 2 * found.n_images * float(np.mean(each))))
+
+
+def error_of(found: statistics.Squares | None, images: int) -> float:
+    """Standard error of the pilot's gain: at least one image's worth, and everything where nothing could be judged."""
+    return 1.0 if found is None else max(found.variance**0.5, 1 / images)
+
+
+def posterior(gain: float, error: float, spread: float) -> tuple[float, float]:
+    """Mean and standard deviation of the true gain: a normal prior around 0, the pilot's mean and error as the likelihood."""
+    share = spread**2 / (spread**2 + error**2)
+    return share * gain, share**0.5 * error
+
+
+def planned_test(found: statistics.Squares | None, pilot: Pilot, seeds: int, images: int) -> tuple[float, float]:
+    """Standard error of the planned test, and the gain that it must observe: the pilot's components at its seeds and images."""
+    if found is None or seeds < 2:   # what cannot be judged says nothing
+        return 1.0, 1.0
     share = found.n_images / pilot.real_SN.shape[1]   # of the images that count in the objective
     error, df = (float(one) for one in found.elsewhere(np.float64(seeds), np.float64(max(1.0, share * images))))
+    error = max(error, 1 / max(1, images))
     return error, error * float(stdtrit(df, 0.975))
 
 
 def chances_of(mean: float, sd: float, error: float, limit: float, df: float) -> dict[str, float]:
     """Of each verdict, in sum 1: what the test observes is ``mean`` with the variances of both, as Student's t of ``df``."""
-    total = (sd**2 + error**2) ** 0.5
-    if total == 0:
-        return {word: float(word == (statistics.HELPED if mean > 0 else statistics.HURT if mean < 0 else statistics.UNDECIDED))
-                for word in (statistics.HELPED, statistics.UNDECIDED, statistics.HURT)}
-    df = max(df, 1.0)
+    total, df = (sd**2 + error**2) ** 0.5, max(df, 1.0)
     helped, hurt = float(stdtr(df, (mean - limit) / total)), float(stdtr(df, (-mean - limit) / total))
     return {statistics.HELPED: helped, statistics.UNDECIDED: 1 - helped - hurt, statistics.HURT: hurt}
 
@@ -149,9 +162,10 @@ def _why(pilot: Pilot, gain: Interval, halved: Interval, level: float) -> tuple[
             "rich: such sets seldom gain" if fewest >= RICH else "neither scarce nor rich")
     balance = f"{fewest} to {most} real training images per class" if fewest < most else f"{fewest} real training images per class"
     told = [
-        f"beside {sum(pilot.n_train)} real images, {pilot.images} of the pilot moved validation by {_points(gain)} (α = {pilot.alpha:g}, "
-        f"{gain.n_seeds} seed{'s' * (gain.n_seeds != 1)} × {gain.n_images} images)",
-        f"real images alone are right on {100 * level:.1f} %: at most {100 * (1 - level):.1f} points are left to gain",
+        f"beside {sum(pilot.n_train)} real images, {pilot.images} of the pilot moved {pilot.measure} on validation by {_points(gain)} "
+        f"(α = {pilot.alpha:g}, {gain.n_seeds} seed{'s' * (gain.n_seeds != 1)} × {gain.n_images} images)",
+        f"{pilot.measure} of real images alone is {100 * level:.1f} % on validation: at most {100 * (1 - level):.1f} points are left "
+        "to gain",
         f"{balance}: {size}" + (f"; the rarest class has one for {most / fewest:.0f} of the largest" if most >= 4 * fewest else ""),
         f"the second half of them is worth {_points(halved)}: "
         + ("more images of their kind would still be learnt from" if halved.low > 0 else

@@ -17,6 +17,7 @@ ROUNDING = 1e-9         # of sums of weights that are no whole numbers
 FEW_SEEDS = 5
 LATE_SHARE = 0.05       # of all that was learnt: more than this over the last tenth of the steps is no plateau
 NOTHING_LEARNT = 0.05   # of the first loss: a smaller fall is noise of the batches
+MOST_BUDGET = 10        # times the steps that were spent: beyond, an extrapolation says nothing
 
 
 def weights(objective: Objective, labels_N: np.ndarray) -> np.ndarray | None:
@@ -176,8 +177,13 @@ def confounded(epochs: float | None) -> str:
             "be the budget's: unset SALTWORKS_TRAIN__EPOCHS")
 
 
-def convergence(baseline: TrialResult, steps: int, limit: float = 0.1, low_loss: float = 0.05) -> str:
+def convergence(
+    baseline: TrialResult, steps: int, limit: float = 0.1, low_loss: float = 0.05, epochs: float | None = None
+) -> str:
     """A warning if α = 0 is still learning after ``steps``, for then any larger set looks better; empty if it is not.
+
+    It names the budget at which the loss would reach ``low_loss`` if it went on falling as a power of the steps, at least twice and at
+    most ten times this one; in ``epochs`` where those were asked for.
 
     Still learning, by medians over seeds and unless the loss is at most ``low_loss`` (nothing is left to learn): over
     the last tenth of the steps the mean training loss fell by more than ``limit`` of itself, or by more than
@@ -194,7 +200,10 @@ def convergence(baseline: TrialResult, steps: int, limit: float = 0.1, low_loss:
     learnt = first - loss
     if loss <= low_loss or (fall <= limit and late <= LATE_SHARE * learnt and loss <= first / 2):
         return ""
-    budget = f"set SALTWORKS_TRAIN__STEPS={2 * steps}"
+    power = np.log1p(-fall) / np.log(0.9) if 0 < fall < 1 else 0.0
+    more = float(np.clip((loss / low_loss) ** (1 / power), 2, MOST_BUDGET)) if power > 0 else 2.0   # a loss that rises tells nothing
+    budget = (f"set SALTWORKS_TRAIN__STEPS={statistics.rounded_up(more * steps)}" if epochs is None else
+              f"set SALTWORKS_TRAIN__EPOCHS={more * epochs:.2g}, or unset it")
     if learnt <= NOTHING_LEARNT * first:
         return (f"α = 0 has learnt nothing: in {steps} steps its training loss went from {first:.3g} to {loss:.3g} (median of "
                 f"{len(baseline.seeds)} seeds): raise SALTWORKS_TRAIN__LEARNING_RATE tenfold or {budget}")
@@ -235,13 +244,8 @@ def alike(results: Sequence[TrialResult], judged_on: str) -> None:
             raise JobError(f"trials {results[0].trial} and {one.trial} were not judged on the same images")
 
 
-def per_seed(correct_SN: np.ndarray, weights_N: np.ndarray | None = None) -> np.ndarray:
-    """float (S,): the objective of every seed."""
-    return correct_SN.mean(axis=1, dtype=float) if weights_N is None else correct_SN @ weights_N
-
-
 def _within_one_error(best_SN: np.ndarray, other_SN: np.ndarray, weights_N: np.ndarray | None) -> bool:
     """Whether the mean paired difference is at most its standard error over seeds."""
-    lead = per_seed(best_SN, weights_N) - per_seed(other_SN, weights_N)
+    lead = statistics.per_seed(best_SN, weights_N=weights_N) - statistics.per_seed(other_SN, weights_N=weights_N)
     error = float(lead.std(ddof=1)) / len(lead) ** 0.5 if len(lead) > 1 else 0.0
     return float(lead.mean()) <= error + ROUNDING * (weights_N is not None)

@@ -54,6 +54,12 @@ def _end_as_by_ctrl_c() -> None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
+def standing() -> bool:
+    """Whether a Ray is there already."""
+    ray = sys.modules.get("ray")
+    return bool(ray and ray.is_initialized())
+
+
 def leave() -> None:
     """End a Ray that was started here and still runs, as it does after an error. A joined cluster sees its driver go."""
     ray = sys.modules.get("ray")

@@ -6,7 +6,7 @@ what one fold has drawn the others find. Nothing is published: the folds train o
 
 from collections.abc import Callable, Sequence
 
-from job import admit, cluster, folds, lives, plan, run
+from job import admit, cluster, folds, lives, plan, preview, run
 from job.errors import BudgetError
 from job.ground import layout, lineage
 from job.ground.events import Events
@@ -23,15 +23,17 @@ def all_folds(settings: Settings, events: Events) -> tuple[CrossReport, str]:
     def one(chosen: Settings) -> tuple[Report, str]:
         return run.run(chosen, events, stay=True)
 
-    try:
-        return _over(settings, events, one)
-    finally:
-        cluster.leave()
+    preview.check(admit.open_store(settings), settings)
+    there = cluster.standing()
+    found = _over(settings, events, one)
+    if not there:
+        cluster.leave()   # not after an error, which is told first
+    return found
 
 
 def again(settings: Settings, events: Events) -> tuple[CrossReport, str]:
     """The verdict and all reports of finished folds, made again. Raises ``DataError`` if one is not finished."""
-    return _over(settings, events, lambda chosen: run.redo_report(chosen, events))
+    return _over(settings.model_copy(update={"budget_usd": None}), events, lambda chosen: run.redo_report(chosen, events))
 
 
 def _over(settings: Settings, events: Events, walk: Callable[[Settings], tuple[Report, str]]) -> tuple[CrossReport, str]:

@@ -24,6 +24,7 @@ from job.results import Gain, Interval
 
 FOLDS = "SALTWORKS_SPLIT__FOLDS"
 SMALL_TEST = 100     # locked test images: below, only effects of ten points or so are found
+ROUNDING = 1e-9      # of gains that are the same
 DISCORDANCE = 0.1    # share of images that two trainings answer differently, as on digits: for the size of such an effect
 
 
@@ -97,6 +98,8 @@ def verdict(found: Sequence[Fold], folds: int, guard: float) -> CrossVerdict:
     """What all folds together say, ``folds`` of them per repeat. Raises ``JobError`` unless there are two, all with the same arms."""
     gain = over_folds([one.gain for one in found], folds)
     word, why = statistics.word(gain), ""
+    if gain.mean and gain.standard_error < ROUNDING:
+        word, why = statistics.UNDECIDED, "every fold gained the same, so nothing tells how sure that is: judge more images"
     fell = [one.guarded for one in found if one.guarded is not None]
     if fell and word == statistics.HELPED and float(np.mean(fell)) < -guard:
         word = statistics.UNDECIDED

@@ -24,13 +24,20 @@ def rounds(seeds: Sequence[int], halving: bool) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(seeds[start:end]) for start, end in zip([0, *cuts], cuts, strict=False))
 
 
-def survivors(results: Sequence[TrialResult], weights_N: np.ndarray | None = None) -> tuple[float, ...]:
+def survivors(results: Sequence[TrialResult], weights_N: np.ndarray | None = None, guard: float = 0.0) -> tuple[float, ...]:
     """α = 0, and the better half of the α above it (rounded up, ties to less salt), ascending.
 
-    ``results``: all α that are still tried, on the same seeds. Raises ``JobError`` unless they were judged alike.
+    With ``weights_N`` those whose accuracy is below that of α = 0 by more than ``guard`` come last, as ``choose`` would have none of
+    them. ``results``: all α that are still tried, on the same seeds. Raises ``JobError`` unless they were judged alike.
     """
     choosing.alike(results, "val")
-    salted = sorted((one for one in results if one.alpha), key=lambda one: (-choosing.score(one, weights_N), one.alpha))
+    accuracy = {one.alpha: choosing.score(one) for one in results}
+
+    def place(one: TrialResult) -> tuple[bool, float, float]:
+        barred = weights_N is not None and accuracy[one.alpha] < accuracy[0.0] - guard - choosing.ROUNDING
+        return barred, -choosing.score(one, weights_N), one.alpha
+
+    salted = sorted((one for one in results if one.alpha), key=place)
     return (0.0, *sorted(one.alpha for one in salted[: -(-len(salted) // 2)]))
 
 

@@ -84,6 +84,17 @@ def needed(alphas: Sequence[float], class_counts: Sequence[int], salting: Saltin
     return tuple(max(of_class) for of_class in zip(*takes, strict=True))
 
 
+def check_alone(alphas: Sequence[float], alone: bool, class_counts: Sequence[int], salting: Salting, names: Sequence[str]) -> None:
+    """Raise ``SettingsError`` if a training on synthetic images alone would lack a class: α = 1, or an arm at it (``alone``)."""
+    if 1 not in alphas and not alone:
+        return
+    missing = [name for name, count, take in zip(names, class_counts, allocate(sum(class_counts) * len(names), class_counts, salting),
+                                                 strict=True) if count and not take]
+    if missing:
+        raise SettingsError(f"synthetic images alone would be no image of {', '.join(missing[:3])}: {salting.allocation} gives it none",
+                            f"leave 1 out of {ALPHAS}, and synthetic_only out of SALTWORKS_SWEEP__ARMS")
+
+
 def check_supply(needed: Sequence[int], supply: Sequence[int], names: Sequence[str]) -> None:
     """Raise ``SettingsError`` before anything is drawn if a class is to get fewer images than the largest α needs."""
     short = _shortage(needed, supply, names)

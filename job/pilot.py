@@ -12,16 +12,17 @@ from typing import Any
 import numpy as np
 
 from job import advising, decisions, measure, plugs
-from job.errors import QualityError
+from job.errors import QualityError, SettingsError
 from job.generate import Committed
 from job.ground import lineage, weights
+from job.ground.cost import Meter
 from job.ground.layout import Run
 from job.ground.store import ReadOnlyFolder, Store
 from job.metrics import SAMPLE_METRICS
 from job.pool import Floor, check_device
 from job.records import Mix, Split, Tally, Unit
 from job.results import Advice
-from job.runplan import MetricPlan, RunPlan, from_plain, plain
+from job.runplan import Pool, RunPlan, from_plain, plain
 from job.trainset import Pixels
 
 SEEDS = 3         # one alone has no interval over seeds
@@ -43,9 +44,10 @@ def seeds() -> tuple[int, ...]:
 
 
 def units(plan: RunPlan) -> tuple[Unit, ...]:
-    """The first units of every class that gets synthetic images: what the pilot's largest α takes of it."""
+    """The first units of every class that gets synthetic images: what the pilot's largest α takes of it, and what a quota rejects."""
     alpha = advising.reach(plan.alphas, plan.n_train, plan.salting, plan.unit_size)[-1]
-    wanted = advising.takes(alpha, plan.alphas, plan.n_train, plan.salting)
+    factor = plan.filter.oversample if plan.filter.kind == "quota" else 1.0
+    wanted = [math.ceil(factor * count) for count in advising.takes(alpha, plan.alphas, plan.n_train, plan.salting)]
     return tuple(
         Unit(words.key, words.label, number * plan.unit_size, (number + 1) * plan.unit_size)
         for words, count in zip(plan.classes, wanted, strict=True) for number in range(math.ceil(count / plan.unit_size))
@@ -64,16 +66,24 @@ def tallies(store: Store, plan: RunPlan, committed: Sequence[Committed]) -> dict
 
 
 def largest(plan: RunPlan, found: Mapping[str, Tally]) -> float:
-    """The largest α that what was kept can serve. Raises ``QualityError`` if it serves none."""
+    """The largest α that what was kept can serve: of the grid, or below all of it. Raises ``QualityError`` if it serves none."""
     kept = [int(found[words.key].kept.sum()) for words in plan.classes]
+
+    def served(alpha: float) -> bool:
+        try:
+            wanted = advising.takes(alpha, plan.alphas, plan.n_train, plan.salting)
+        except SettingsError:   # less than one image
+            return False
+        return all(have >= want for have, want in zip(kept, wanted, strict=True))
+
     able = advising.reach(plan.alphas, plan.n_train, plan.salting, plan.unit_size)
-    served = [alpha for alpha in able
-              if all(have >= want for have, want in zip(kept, advising.takes(alpha, plan.alphas, plan.n_train, plan.salting), strict=True))]
-    if not served:
-        short = min(zip(kept, plan.classes, strict=True), key=lambda one: one[0])
-        raise QualityError(f"the filter kept too few of the pilot's images for α = {able[0]:g}: {short[0]} of class {short[1].name}",
-                           "describe the class in SALTWORKS_GENERATOR__DESCRIPTIONS, or lower SALTWORKS_FILTER__MINIMUM")
-    return served[-1]
+    below = [number / 100 for number in range(1, math.ceil(100 * able[0]))]
+    for alpha in (*able[::-1], *below[::-1]):
+        if served(alpha):
+            return alpha
+    short = min(zip(kept, plan.classes, strict=True), key=lambda one: one[0])
+    raise QualityError(f"the filter kept too few of the pilot's images for any α: {short[0]} of class {short[1].name}",
+                       "describe the class in SALTWORKS_GENERATOR__DESCRIPTIONS, or let the filter keep more (SALTWORKS_FILTER__KIND)")
 
 
 def half(real: Mix, split: Split) -> Mix:
@@ -96,7 +106,8 @@ def foreign(store: Store, plan: RunPlan, committed: Sequence[Committed]) -> floa
 def look(plan: RunPlan, shared: Pixels, floor: Floor) -> Seen:
     """Coverage and distance among the features of the first metric that has any, on the pixels that a classifier sees.
 
-    On those alone, because they went one way: a codec of their own would set the synthetic images apart.
+    On those alone, because they went one way: a codec of their own would set the synthetic images apart. It looks where the trials
+    were trained: what drew may be given back by now.
     """
     import ray
 
@@ -104,20 +115,31 @@ def look(plan: RunPlan, shared: Pixels, floor: Floor) -> Seen:
         return Seen()
     pool = floor.pool
     task = ray.remote(num_cpus=pool.cpus, num_gpus=pool.gpus, resources=pool.custom or None)(_look)
-    told = task.remote(plan.metrics, [words.name for words in plan.classes], pool, shared.part("train"), shared.part("val"),
-                       *shared.synthetic.values())
-    return Seen(**ray.get(told))
+    told, rows = ray.get(task.remote(plan, floor.store.url, floor.store.retry_s, pool, shared.part("train"), shared.part("val"),
+                                     *shared.synthetic.values()))
+    floor.heard("pilot-look", rows)
+    return Seen(**{name: value for name, value in told.items() if np.isfinite(value)})
 
 
-def _look(metrics: Sequence[MetricPlan], names: Sequence[str], pool: Any, train: Any, val: Any, *synthetic: Any) -> dict[str, float | None]:
-    check_device(pool, "SALTWORKS_GENERATOR__DEVICE=cpu")
-    for metric in metrics:
+def _look(
+    plan: RunPlan, url: str, retry_s: float, pool: Pool, train: Any, val: Any, *synthetic: Any
+) -> tuple[dict[str, float], list[list[Any]]]:
+    """What the features say, and what it took."""
+    meter = Meter(Store(url, retry_s), Run(plan.dataset, plan.run), "pilot", gpus=pool.gpus, cpus=pool.cpus)
+    with meter.spending("score"):
+        check_device(pool, "SALTWORKS_SWEEP__GPUS_PER_TRIAL=0")
+        told = _features(plan, pool, train[0], val[0], np.concatenate([part["images"] for part in synthetic]))
+    meter.beat()
+    return told, meter.rows()
+
+
+def _features(plan: RunPlan, pool: Pool, train_NHWC: np.ndarray, val_NHWC: np.ndarray, drawn_MHWC: np.ndarray) -> dict[str, float]:
+    for metric in plan.metrics:
         plug = plugs.find(SAMPLE_METRICS, metric.name, "metric")
-        one = plug(plugs.options(plug, metric.options, "metric"), names)
+        one = plug(plugs.options(plug, metric.options, "metric"), [words.name for words in plan.classes])
         folder, _ = weights.fetch(one.location(), one.revision(), ReadOnlyFolder)
         one.load(folder, pool.device)
-        real, judged, drawn = (_some(one.features, images) for images in (
-            train[0], val[0], np.concatenate([part["images"] for part in synthetic])))
+        real, judged, drawn = (_some(one.features, images) for images in (train_NHWC, val_NHWC, drawn_MHWC))
         if real.shape[1]:
             both = np.concatenate([real, drawn])
             return {"coverage": advising.coverage(real_ND=judged, by_MD=real),

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from job import arms, plugs
+from job import arms, mixing, plugs
 from job.errors import DataError, SettingsError
 from job.generators import GENERATORS
 from job.ground import lineage, pixels, shards
@@ -198,7 +198,9 @@ def make(
             "metric", name, one.identity, metric_weights[name], [(word.key, word.name) for word in classes]))
         for name, one in sorted(chosen.metrics.items())
     )
-    train = settings.train
+    train, salt = settings.train, salting(settings, split.classes)
+    alone = any(arms.find(name).at == "one" for name in settings.sweep.arms)
+    mixing.check_alone(alphas, alone, counts(split, "train"), salt, split.classes)
     run = lineage.content_id("run", settings.dataset, edition, identity(settings, chosen), recipe.id, [m.digest for m in metrics])
     return RunPlan(
         run=run, dataset=settings.dataset, edition=edition,
@@ -209,7 +211,7 @@ def make(
         unit_size=size, batch_size=_divisor(size, gen.batch_size), quotas=tuple(quotas), failed_share=gen.failed_share,
         unit_deadline_s=gen.unit_deadline_s, fit_deadline_s=settings.sweep.fit_deadline_s,
         metrics=metrics,
-        filter=FilterPlan(**settings.filter.model_dump()), salting=salting(settings, split.classes), alphas=tuple(alphas),
+        filter=FilterPlan(**settings.filter.model_dump()), salting=salt, alphas=tuple(alphas),
         task=settings.task.name, task_options=chosen.task.identity, augmented_options=augmented(settings, chosen),
         arms=tuple(name for name in arms.ARMS if name in settings.sweep.arms), curves=arms.in_sweep(settings.sweep.curves, alphas),
         objective=objective(settings, split.classes),

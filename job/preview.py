@@ -24,23 +24,25 @@ def check(store: Store, settings: Settings) -> str:
     chosen = settings.of_fold(0) if each else settings
     plugs = plan.choose_plugs(chosen)
     planned, split = admit.known(store, chosen, plugs) or admit.draft(store, chosen, plugs)[:2]
-    affordable(store, chosen, planned)
+    affordable(store, chosen, planned, settings.all_folds if each else 1)
     small = folds.small_test(split) if settings.split.folds is None else ""
     more = [f"folds        {settings.all_folds} such runs, one per fold and repeat, then one verdict over all"] if each else []
     return "\n".join([*more, text(store, planned, **_held(chosen)), *([f"warning      {small}"] if small else [])])
 
 
-def affordable(store: Store, settings: Settings, planned: RunPlan) -> None:
+def affordable(store: Store, settings: Settings, planned: RunPlan, folds: int = 1) -> None:
     """Raises whatever stands in the way of an unfinished run: its task, its prices, and a budget that cannot hold it.
 
-    ``BudgetError``: what is spent, and what is left to do at rates that were measured for it, exceed the budget.
+    ``BudgetError``: what is spent, and what is left to do at rates that were measured for it, exceed the budget. ``folds``: how often
+    such a run is trained; what one has drawn the others find.
     """
     fitting_together.check(plan.check_task(planned), planned.schedule)
     plan.check_budget(planned, settings)
     keys = layout.Run(planned.dataset, planned.run)
     if settings.budget_usd is not None and store.get(keys.done()) is None:
         spent = cost.Ledger(store, keys).spent(planned.price)
-        expected = sum(one.price(planned.price) or 0.0 for one in _works(store, planned, left=True, **_held(settings)))
+        drawing, fitting = (one.price(planned.price) or 0.0 for one in _works(store, planned, left=True, **_held(settings)))
+        expected = drawing + folds * fitting
         if spent >= settings.budget_usd or spent + expected > settings.budget_usd:
             raise BudgetError(f"at measured rates {expected:.4g} USD are still to be spent, {spent:.4g} are, and the budget is "
                               f"{settings.budget_usd:g}", f"raise {env_name(('budget_usd',))}, or ask for less")
@@ -174,7 +176,7 @@ def _draw_rate(store: Store, planned: RunPlan, done: Sequence[Unit]) -> float | 
 def _fitted(store: Store, planned: RunPlan) -> tuple[float | None, int]:
     """Measured seconds per training and how many there are, from this run's own trials: their schedule is the plan's."""
     trials = [key for key, _ in store.list(layout.Run(planned.dataset, planned.run).trials()) if key.endswith(".json")]
-    records = [json.loads(store.read(key)) for key in trials]
+    records = [one for key in trials if tuple((one := json.loads(store.read(key)))["seeds"]) != pilot.seeds()]
     seeds = sum(len(record["seeds"]) for record in records)
     return (sum(record["seconds"] for record in records) / seeds if seeds else None), seeds
 

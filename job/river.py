@@ -7,7 +7,7 @@ import gc
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import numpy as np
 
@@ -38,6 +38,7 @@ from job.pool import Floor
 from job.publish import gate
 from job.records import Mix, Split, Tally, Unit
 from job.report.assemble import Found
+from job.report.beside import score_name
 from job.report.model import Report
 from job.results import Advice, Choice, TrialResult
 from job.runplan import Pool, RunPlan
@@ -94,11 +95,12 @@ class River:
         with self.room("pilot", len(trials) * pilot.SEEDS, "trainings") as floor:
             cache["pixels"] = trainset.Pixels(self.plan, self.split, committed, [mixed], floor)
             done = sweep.sweep(self.plan, self.split, trials, committed, floor, "pilot", cache)
-            seen = pilot.look(self.plan, cache["pixels"], replace(floor, pool=self.pools["generate"]))
+            seen = pilot.look(self.plan, cache["pixels"], floor)
         made, rejected = (sum(one.states[state] for one in tallies.values()) for state in ("kept", "rejected"))
         facts = advising.Pilot(
             self.plan.n_train, alpha, mixed.n_synthetic, *(one.correct_SN for one in done.results), self.weights("val"),
             pilot.foreign(self.store, self.plan, committed), rejected / max(1, made + rejected), **asdict(seen),
+            measure=score_name(self.plan),
         )
         advice = advising.advise(facts, confirm_seeds=len(self.plan.confirm_seeds), n_test=self.plan.n_test)
         return pilot.write(self.store, self.keys, advice)
@@ -177,7 +179,8 @@ class River:
         for its in halving.rounds(seeds, self.plan.halving):
             for one in self.sweep(tallies, [("", alpha) for alpha in alphas], its, "val", "sweep"):
                 parts.setdefault(one.alpha, []).append(one)
-            alphas = halving.survivors([halving.joined(parts[alpha]) for alpha in alphas], self.weights("val"))
+            alphas = halving.survivors([halving.joined(parts[alpha]) for alpha in alphas], self.weights("val"),
+                                       self.plan.objective.guard)
         beside = self.sweep(tallies, curves, seeds, "val", "sweep") if curves else ()
         return tuple(halving.joined(its) for its in parts.values()), beside
 
@@ -211,7 +214,8 @@ class River:
         with self.room("report", 1, "report") as floor:
             flags = self.flags(found.tallies)
             warnings = [text for text in (
-                choosing.convergence(found.results[0], self.plan.schedule.steps),
+                choosing.convergence(found.results[0], found.results[0].samples_seen // self.plan.schedule.batch_size,
+                                     epochs=self.plan.schedule.epochs),
                 choosing.few_seeds(len(self.plan.confirm_seeds)), choosing.confounded(self.plan.schedule.epochs),
                 folds.told(self.plan.fold) or folds.small_test(self.split),
                 *splitting.near_published(self.split, self.plan.near_duplicate_bits),

@@ -17,7 +17,7 @@ from job.report.model import Report
 from job.results import Advice
 from job.river import River
 from job.runplan import Pool, PublishPolicy, RunPlan
-from job.settings import Settings
+from job.settings import Settings, env_name
 
 NO_POOLS = {"generate": Pool(0, 1, 0), "sweep": Pool(0, 1, 0)}   # for a walk that may compute nothing
 
@@ -77,7 +77,11 @@ def advise(settings: Settings, events: Events) -> tuple[Advice, RunPlan]:
     store = admit.open_store(settings)
     settings = lives.looked_up(store, settings)
     planned, split, planning_s = _admitted(store, settings, events)
-    told = pilot.read(store, layout.Run(planned.dataset, planned.run))
+    keys = layout.Run(planned.dataset, planned.run)
+    told = pilot.read(store, keys)
+    if told is None and (store.get(keys.done()) or store.list(keys.choices())):
+        raise DataError(f"run {planned.run} has chosen its α already: an advice would come after the fact",
+                        f"read its report, or ask before the next one, under another {env_name(('edition',))}")
     if told is None:
         with _river(store, planned, split, settings, events, planning_s) as river:
             told = river.advise()

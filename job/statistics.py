@@ -155,6 +155,11 @@ def score(correct_SN: np.ndarray, *, weights_N: np.ndarray | None = None) -> flo
     return float(correct_SN.mean(dtype=float) if weights_N is None else (_counted(correct_SN, weights_N) @ weights_N[weights_N > 0]).mean())
 
 
+def per_seed(correct_SN: np.ndarray, *, weights_N: np.ndarray | None = None) -> np.ndarray:
+    """float (S,): the weighted share of every seed."""
+    return correct_SN.mean(axis=1, dtype=float) if weights_N is None else correct_SN @ weights_N
+
+
 def judgeable(correct_SN: np.ndarray, *, weights_N: np.ndarray | None = None) -> bool:
     """Whether there are seeds and images enough for an interval that means something."""
     s, n = _counted(correct_SN, weights_N).shape
@@ -189,7 +194,7 @@ def would_decide(correct_a_SN: np.ndarray, correct_b_SN: np.ndarray, *, weights_
                   else f"about {seeds[enough_seeds]} confirm seeds would decide")
     counted = "test images" if found.n_images == correct_a_SN.shape[1] else "counted test images"
     more_images = (f"no number of {counted} alone would decide" if enough_images is None
-                   else f"about {_rounded_up(images[enough_images]):,} {counted} would decide")
+                   else f"about {rounded_up(images[enough_images]):,} {counted} would decide")
     return f"for a gain of {100 * found.mean:+.2g} points {more_seeds}; {more_images}"
 
 
@@ -285,7 +290,7 @@ def _detectable(standard_error: np.ndarray | float, df: np.ndarray | float) -> n
     return (stdtrit(df, 0.975) + stdtrit(df, 0.80)) * standard_error
 
 
-def _rounded_up(number: float) -> int:
+def rounded_up(number: float) -> int:
     """Two significant digits: a guess should not look like a measurement."""
     unit = 10 ** max(0, len(str(int(number))) - 2)
     return int(-(-number // unit) * unit)

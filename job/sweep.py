@@ -221,9 +221,11 @@ class Controllers:
 def controllers(workers: int) -> Any:
     """A handle to the process for the controllers of so many trials at a time, on the driver's machine."""
     import ray
+    from ray.train.v2._internal.constants import get_env_vars_to_propagate
 
     node = ray.get_runtime_context().get_node_id()
-    return ray.remote(num_cpus=0, max_concurrency=workers, label_selector={"ray.io/node-id": node})(Controllers).remote()
+    return ray.remote(num_cpus=0, max_concurrency=workers, label_selector={"ray.io/node-id": node},
+                      runtime_env={"env_vars": get_env_vars_to_propagate()})(Controllers).remote()   # as Ray starts its own
 
 
 def lean_trainer(beside: Any) -> Any:

@@ -145,7 +145,7 @@ def _origin(found: Found) -> dict[str, str]:
 def _arm(result: TrialResult, baseline: TrialResult, weights_N: np.ndarray | None) -> Arm:
     """What validation says of a trial, alone and against α = 0."""
     lead = choosing.lead(result, baseline, weights_N) if result.trial != baseline.trial else None
-    per_seed = choosing.per_seed(result.correct_SN, weights_N)
+    per_seed = statistics.per_seed(result.correct_SN, weights_N=weights_N)
     error = float(per_seed.std(ddof=1) / np.sqrt(len(per_seed))) if len(per_seed) > 1 else 0.0
     return Arm(
         alpha=result.alpha, realised_alpha=result.realised_alpha, n_real=result.n_real, n_synthetic=result.n_synthetic,
@@ -156,7 +156,7 @@ def _arm(result: TrialResult, baseline: TrialResult, weights_N: np.ndarray | Non
 
 
 def _confirmed(result: TrialResult, weights_N: np.ndarray | None) -> Confirmed:
-    per_seed = choosing.per_seed(result.correct_SN, weights_N)
+    per_seed = statistics.per_seed(result.correct_SN, weights_N=weights_N)
     return Confirmed(alpha=result.alpha, seeds=list(result.seeds), test_accuracy=float(per_seed.mean()),
                      test_accuracies=per_seed.tolist())
 
@@ -211,7 +211,7 @@ def _accuracy(result: TrialResult, mine: np.ndarray) -> float | None:
 
 def _spent(lines: Sequence[CostLine]) -> list[Spent]:
     """One entry per room, in the river's order."""
-    rooms = ("plan", "ray", "generate", "measure", "sweep", "confirm", "report")
+    rooms = ("plan", "ray", "generate", "measure", "pilot", "sweep", "confirm", "report")
     entries = []
     for room in [*rooms, *sorted({one.room for one in lines} - set(rooms))]:
         mine = [one for one in lines if one.room == room]

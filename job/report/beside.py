@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from job import arms, choosing, plugs
+from job import arms, choosing, plugs, statistics
 from job.report.model import Arm, ArmCurve, Beside, Confirmed, Gain, Often, SeedGain
 from job.report.words import beyond_words
 from job.results import Gain as Judged
@@ -35,7 +35,7 @@ def beside(found: "Found", weights_N: np.ndarray | None) -> list[Beside]:
     made = []
     for result, control in zip(found.others, found.controls, strict=True):
         arm = arms.find(control.arm)
-        values = choosing.per_seed(result.correct_SN, weights_N)
+        values = statistics.per_seed(result.correct_SN, weights_N=weights_N)
         made.append(Beside(
             arm=control.arm, title=arm.title, asks=arm.asks, control=arm.control, alpha=control.alpha, n_real=result.n_real,
             n_synthetic=result.n_synthetic, samples_seen=result.samples_seen, test_accuracy=float(values.mean()),

@@ -8,6 +8,7 @@ from typing import Literal
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import Field
 
+from job import arms
 from job.folds import CrossVerdict, Fold
 from job.report import words
 from job.report.model import Gain, Part, Report
@@ -17,6 +18,7 @@ from job.results import Interval
 from job.statistics import HELPED, HURT, UNDECIDED
 
 COVERS = "The interval covers other training sets of this kind and size, other seeds and other images."
+OF_A_FOLD = ("SALTWORKS_SPLIT__FOLDS", "SALTWORKS_SWEEP__CONFIRM_SEEDS")   # in warnings that concern a fold's own verdict alone
 FEW = 10   # folds through all repeats: with fewer, few degrees of freedom make the interval wide
 
 
@@ -52,6 +54,7 @@ class CrossReport(Part):
     rows: list[FoldRow]
     warnings: list[str]
     cost: float | None
+    currency: str
 
 
 def crossed(
@@ -67,7 +70,7 @@ def crossed(
     costs = [one.cost for one in reports]
     few = (f"{len(found)} folds leave {len(found) - 1} degrees of freedom: raise SALTWORKS_SPLIT__REPEATS until there are {FEW}"
            if len(found) < FEW else "")
-    told = dict.fromkeys(warning for one in reports for warning in one.warnings if "SALTWORKS_SPLIT__FOLDS" not in warning)
+    told = dict.fromkeys(warning for one in reports for warning in one.warnings if not any(name in warning for name in OF_A_FOLD))
     return CrossReport(
         dataset=dataset, crossfit=name, folds=folds, repeats=len(found) // folds, verdict=verdict.word, alpha_star=verdict.alpha_star,
         sentence=sentence(verdict, found, folds, images, reports[0].score_name), score_name=reports[0].score_name, gain=gain(verdict.gain),
@@ -76,6 +79,7 @@ def crossed(
         rows=[FoldRow(number=one.number + 1, run=one.run, report=one.where, candidate=one.candidate, n_train=one.n_train, n_test=one.n_test,
                       baseline=one.baseline, gain=one.gain) for one in found],
         warnings=[text for text in (few, *told) if text], cost=None if None in costs else sum(one for one in costs if one is not None),
+        currency=reports[0].prices.currency,
     )
 
 
@@ -89,14 +93,14 @@ def sentence(verdict: CrossVerdict, found: Sequence[Fold], folds: int, images: i
     chosen = ", ".join(f"{alpha:g} ({often})" for alpha, often in verdict.chosen)
     parts = [f"{words.HEADLINES[verdict.word]}.", tested, f"The folds chose α = {chosen}."]
     if verdict.word == HELPED:
-        shown = [one.name for one in verdict.beyond if one.word == HELPED]
-        open_ = [one.name for one in verdict.beyond if one.word != HELPED]
-        parts += [words.beyond_words(shown, open_) if verdict.beyond else "", f"The recommended share is α* = {verdict.alpha_star:g}."]
+        controls = [one for one in verdict.beyond if arms.find(one.name).control]
+        shown = [one.name for one in controls if one.word == HELPED]
+        open_ = [one.name for one in controls if one.word != HELPED]
+        parts += [words.beyond_words(shown, open_) if controls else "", f"The recommended share is α* = {verdict.alpha_star:g}."]
     elif verdict.word == HURT:
         parts.append("The recommendation is to train on real images alone: α* = 0.")
     else:
-        parts += [f"{verdict.why[:1].upper()}{verdict.why[1:]}." if verdict.why else
-                  f"A true effect of {words.points(verdict.smallest_detectable)} points would have been found in 80 % of such tests.",
+        parts += [f"{verdict.why[:1].upper()}{verdict.why[1:]}." if verdict.why else words.unseen(verdict.smallest_detectable),
                   "Until shown otherwise α* = 0."]
     return " ".join([*filter(None, parts), COVERS])
 

@@ -172,7 +172,7 @@ class Report(Part):
     gain: float = Field(description="accuracy of the candidate minus that of α = 0 on the locked test")
     gain_interval: tuple[float, float]
     gain_detail: Gain
-    smallest_detectable: float = Field(description="smallest true gain that this test finds in 80 % of cases")
+    smallest_detectable: float = Field(description="smallest true gain that such tests find in 70 to 80 % of cases")
     would_decide: str = Field(description="what would decide an undecided gain; empty where decided")
     test_looks: int = Field(description="how often the locked test was looked at, this time included")
     score_name: str = Field(description="what is maximised")

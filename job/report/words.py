@@ -74,7 +74,7 @@ def verdict_paragraph(
         interval = f" {bounds(gain, signed=True)}" if gain.high > gain.low else ""
         parts += [f"{tested} moved {score_name} by {moved} points{interval} against real images alone {change}"
                   f"{': zero lies inside the 95 % interval' if interval else ''}.",
-                  _unseen(smallest_detectable), _sentence(would_decide), "Until shown otherwise α* = 0."]
+                  unseen(smallest_detectable), _sentence(would_decide), "Until shown otherwise α* = 0."]
     return " ".join([*filter(None, parts), CONDITIONAL])
 
 
@@ -182,11 +182,11 @@ def _share(alpha: float) -> str:
     return "synthetic images alone" if alpha == 1 else f"{100 * alpha:.4g} % synthetic images"
 
 
-def _unseen(smallest_detectable: float) -> str:
+def unseen(smallest_detectable: float) -> str:
     if not smallest_detectable:
         return ""   # identical arms: nothing varied, so nothing can be said about power
     effect = points(smallest_detectable, 1 if smallest_detectable >= 0.002 else 2)
-    return f"A true effect of {effect} points would have been found in 80 % of such tests; a smaller one may be there, unseen."
+    return f"A true effect of {effect} points would have been found in 70 to 80 % of such tests; a smaller one may be there, unseen."
 
 
 def _sentence(clause: str) -> str:

@@ -32,18 +32,21 @@ LIVED_S = 1.0   # of a process between the moment when it is seen and its end
 
 
 class Striker(threading.Thread):
-    """SIGKILLs the process of the trial that runs when a given number of trials is finished, ``LIVED_S`` after it is seen."""
+    """SIGKILLs the process of the trial that runs when a given number of trials is finished, ``LIVED_S`` after it is seen.
 
-    def __init__(self, root: Path, session: str, after: int) -> None:
+    ``name``: what the process calls itself.
+    """
+
+    def __init__(self, root: Path, session: str, after: int, name: str = "RayTrainWorker") -> None:
         super().__init__(daemon=True)
-        self.root, self.session, self.after, self.struck = root, session, after, 0
+        self.root, self.session, self.after, self.its, self.struck = root, session, after, name, 0
 
     def run(self) -> None:
         while not self.struck:
             if len(list(self.root.glob("*/runs/*/trials/*.json"))) == self.after:
                 for process in psutil.process_iter():
                     with contextlib.suppress(psutil.Error):
-                        if "RayTrainWorker" in process.name() + "".join(process.cmdline()) and self._ours(process):
+                        if self.its in process.name() + "".join(process.cmdline()) and self._ours(process):
                             time.sleep(LIVED_S)
                             process.send_signal(signal.SIGKILL)   # raises if it is over
                             self.struck = process.pid
@@ -97,3 +100,21 @@ def test_a_training_that_hangs_is_ended_at_its_deadline_begun_again_and_given_up
     spent = {one.kind: one.seconds for one in walk.ledger.total(walk.plan.price) if one.room == "sweep"}
     attempts = 3.0 * (MAX_FAILURES + 1)   # which ended themselves, before any of them had beaten twice
     assert attempts - 0.01 <= held(spent) <= spent["wall"] + 0.01 <= time.perf_counter() - begun + 0.02
+
+
+@pytest.mark.timeout(300)
+def test_the_death_of_the_process_that_looks_after_the_trials_passes_and_finished_ones_are_kept(session: str, tmp_path: Path) -> None:
+    walk = River(*frozen(tmp_path, "--generator.images_per_class", "8", "--generator.options.seconds_per_image", "0",
+                         "--sweep.alphas", "0,.5", "--train.steps", "300"), Events("json"), POOLS)
+    tallies, _ = walk.draw()
+    asked = [("", alpha) for alpha in walk.plan.alphas]
+    striker = Striker(tmp_path, session, after=1, name="Controllers")
+    striker.start()
+    with pytest.raises(TemporaryError, match="the trial at alpha 0.5"):
+        walk.sweep(tallies, asked, walk.plan.sweep_seeds, "val", "sweep")
+    striker.join(10)
+    assert striker.struck
+    assert len(list(tmp_path.glob("digits/runs/*/trials/*.json"))) == 1
+    again = River(walk.store, walk.plan, walk.split, Events("json"), POOLS)
+    again.draw()
+    assert len(again.sweep(tallies, asked, walk.plan.sweep_seeds, "val", "sweep")) == 2

@@ -74,7 +74,7 @@ def test_a_pilot_expects_help_beforehand_and_the_report_says_that_it_was_right(d
     root, done = demo
     told = (root / "advice.txt").read_text()
     assert told.startswith("expect     synthetic images to help")
-    for ground in ("240 of the pilot moved validation", "8 real training images per class: scarce", "cover ",
+    for ground in ("240 of the pilot moved accuracy on validation", "8 real training images per class: scarce", "cover ",
                    "look more like another class"):
         assert ground in " ".join(told.split())
     report = json.loads((report_of(root) / "report.json").read_text())

@@ -93,6 +93,12 @@ def test_the_word_follows_the_interval_and_alpha_star_is_what_most_folds_chose_t
     assert mixed.smallest_detectable > abs(mixed.gain.mean)
 
 
+def test_folds_that_all_gain_the_same_tell_nothing_of_how_sure_that_is() -> None:
+    found = folds.verdict([fold(number, 0.1) for number in range(5)], 5, 0.0)
+    assert (found.word, found.alpha_star) == (UNDECIDED, 0.0)
+    assert "every fold gained the same" in found.why
+
+
 def test_a_gain_in_recall_that_costs_more_accuracy_than_the_guard_allows_is_no_help_over_folds_either() -> None:
     found = folds.verdict([fold(number, 0.2 + 0.01 * number, guarded=-0.05) for number in range(5)], 5, 0.02)
     assert found.word == UNDECIDED

@@ -65,7 +65,8 @@ def test_by_recall_those_stay_that_are_right_on_the_images_that_count() -> None:
     common, rare = (np.tile(one, (2, 1)) for one in (np.arange(100) < 90, np.arange(100) >= 90))
     arms = [result(0.0, common), result(0.3, common), result(0.6, rare)]
     assert survivors(arms) == (0.0, 0.3)
-    assert survivors(arms, weights) == (0.0, 0.6)
+    assert survivors(arms, weights, guard=1.0) == (0.0, 0.6)
+    assert survivors(arms, weights, guard=0.02) == (0.0, 0.3)   # nobody would choose what loses 80 points of accuracy
 
 
 def test_trials_that_are_not_alike_are_not_compared() -> None:

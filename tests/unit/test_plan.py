@@ -52,7 +52,7 @@ CHANGED = {   # another value of every setting
 }
 FOLDER = {"SALTWORKS_REAL__NAME": "image_folder", "SALTWORKS_REAL__OPTIONS__URL": "x"}
 RECALL = {"SALTWORKS_SWEEP__OBJECTIVE": "recall", "SALTWORKS_SWEEP__OBJECTIVE_CLASSES": '["dog"]'}
-ONLY_DOGS = {"SALTWORKS_MIXING__ALLOCATION": "only", "SALTWORKS_MIXING__ONLY": '["dog"]'}
+ONLY_DOGS = {"SALTWORKS_MIXING__ALLOCATION": "only", "SALTWORKS_MIXING__ONLY": '["dog"]', "SALTWORKS_SWEEP__ALPHAS": "0,.5"}
 FOLD = {"SALTWORKS_SPLIT__FOLDS": "5", "SALTWORKS_SPLIT__FOLD": "0"}
 ALONG = {"split.folds": FOLD, "split.repeats": FOLD, "split.fold": FOLD,
          "mixing.only": ONLY_DOGS, "mixing.weighting": {"SALTWORKS_MIXING__SUPPLY": "all"}, "sweep.objective_classes": RECALL,
@@ -205,3 +205,10 @@ def test_too_many_unusable_files_are_refused_and_listed(bad: int, share: float) 
         plan.check_refused(index, share)
     assert all((f"f{number}: torn" in str(caught.value)) == (number < min(bad, 3)) for number in range(bad))
     assert ("more" in str(caught.value).partition("f0")[2].partition("→")[0]) == (bad > 3)
+
+
+@pytest.mark.parametrize("more", [{"SALTWORKS_SWEEP__ALPHAS": "0,.5,1"}, {"SALTWORKS_SWEEP__ARMS": '["synthetic_only"]'}])
+def test_synthetic_images_alone_are_not_trained_on_where_a_class_would_have_none(more: dict[str, str]) -> None:
+    plan_of(ONLY_DOGS)
+    with pytest.raises(SettingsError, match="no image of cat"):
+        plan_of(ONLY_DOGS | more)
