@@ -148,7 +148,8 @@ class SweepGroup(Group):
     seeds: int = identity(5, "trainings per alpha, judged on validation", ge=1, le=1000)
     halving: bool = identity(
         False, "stop early: after 2, 4, 8 … seeds the worse half of alpha on validation gets no more; worth it for many alphas and seeds")
-    confirm_seeds: int = identity(10, "fresh trainings of the candidate, of alpha 0 and of each arm, judged on the locked test", ge=1, le=1000)
+    confirm_seeds: int = identity(
+        10, "fresh trainings of the candidate, of alpha 0 and of each arm, judged on the locked test", ge=1, le=1000)
     arms: tuple[str, ...] = identity(
         ("placebo", "reweighted"), "arms confirmed beside the candidate: placebo, reweighted, synthetic_only, unfiltered, "
         "augmented, augmented_mix; a JSON list"

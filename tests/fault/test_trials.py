@@ -110,7 +110,7 @@ def test_the_death_of_the_process_that_looks_after_the_trials_passes_and_finishe
     asked = [("", alpha) for alpha in walk.plan.alphas]
     striker = Striker(tmp_path, session, after=1, name="Controllers")
     striker.start()
-    with pytest.raises(TemporaryError, match="the trial at alpha 0.5"):
+    with pytest.raises(TemporaryError, match=r"the trial at alpha 0\.5"):
         walk.sweep(tallies, asked, walk.plan.sweep_seeds, "val", "sweep")
     striker.join(10)
     assert striker.struck
