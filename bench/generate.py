@@ -76,14 +76,16 @@ class Bench:
         import diffusers
 
         self.profile, self.steps, self.device, self.scratch = profile, steps, device, scratch
+        before = chip.held_gib(device)
         self.ours = TextToImage(TextToImage.Options(
             model=folder, steps=steps, guidance=profile.guidance, negative_prompt=profile.negative, dtype=dtype, **options))
         self.ours.load(folder, digest, device)
-        held_by_ours = chip.held_gib(device)
+        between = chip.held_gib(device)
         self.pipeline = diffusers.AutoPipelineForText2Image.from_pretrained(
             folder, dtype=chip.torch_dtype("fp16" if device == "cuda" else "fp32"), local_files_only=True).to(device)
         self.pipeline.set_progress_bar_config(disable=True)
-        self.others_gib = {"ours": chip.held_gib(device) - held_by_ours, "plain": held_by_ours, "lab": held_by_ours}
+        both = chip.held_gib(device)
+        self.others_gib = {"ours": both - (between - before), "plain": between, "lab": between}
 
     def called(self, specs: Sequence[SampleSpec]) -> Any:
         """Pictures of these specs as the library's own manual draws them."""

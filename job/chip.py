@@ -10,8 +10,9 @@ import statistics
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,14 +104,17 @@ def named(device: str) -> dict[str, str]:
     """Chip, memory, driver and versions, as words."""
     import torch
 
-    versions = {name: version(name) for name in ("torch", "diffusers", "transformers")}
+    versions = {}
+    for name in ("torch", "triton", "diffusers", "transformers"):
+        with suppress(PackageNotFoundError):   # triton goes by several names, and a CPU has none
+            versions[name] = version(name)
     if device != "cuda":
         return {"chip": processor(), "threads": str(torch.get_num_threads()), **versions}
     about = torch.cuda.get_device_properties(0)
     return {
         "chip": about.name, "capability": f"{about.major}.{about.minor}", "memory": f"{about.total_memory / 2**30:.0f} GiB",
         "driver": driver(), "cuda": str(torch.version.cuda), "cudnn": str(torch.backends.cudnn.version()),
-        "triton": version("triton"), **versions,
+        **versions,
     }
 
 

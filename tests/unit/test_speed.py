@@ -2,6 +2,8 @@
 
 import json
 import uuid
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -17,8 +19,12 @@ from job.report import words
 from job.report.model import Drawing, Spent
 from job.report.page import render
 from job.report.speed import drawing
-from job.runplan import Chip
+from job.river import River
+from job.run import NO_POOLS
+from job.runplan import Chip, Price
 from job.watch import Pace, Watch
+from tests.unit.made_run import make_run
+from tests.unit.publishing import memory
 from tests.unit.report_sample import gallery, helped, picture
 
 pytestmark = pytest.mark.unit
@@ -92,6 +98,21 @@ def test_so_does_the_end_of_a_bar(more: dict[str, float | str], shown: str, caps
     with Events("bars").room("generate", 8, "images", lambda: more) as advance:
         advance(8)
     assert shown in capsys.readouterr().err
+
+
+def test_a_room_that_draws_tells_what_its_workers_made_and_cost(real: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = make_run(memory(), real)
+    priced = replace(made.planned, price=Price(None, 36.0, "EUR", "an invoice", "2026-01-31"))   # a CPU-second costs a cent
+    walk = River(made.store, priced, made.split, Events("json"), NO_POOLS)
+    with walk.room("generate", 8, "images") as floor:
+        floor.heard("a worker", [["generate", "load", 4.0, 0.0, 1.0], ["generate", "draw", 12.0, 0.0, 1.0]])
+        floor.watch.images("generate", {"made": 8, "failed": 0, "ours": True})
+    with walk.room("sweep", 1, "trainings"):
+        pass
+    _, end, _, other = (json.loads(line) for line in capsys.readouterr().err.splitlines())
+    assert end["images_per_s"] > 0
+    assert (end["cost_per_million"], end["currency"]) == (1e6 * 0.16 / 8, "EUR")
+    assert "images_per_s" not in other
 
 
 def test_the_report_tells_rates_of_the_run_s_own_images_and_the_share_of_the_peak() -> None:
