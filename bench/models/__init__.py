@@ -58,7 +58,11 @@ def save(name: str, folder: str, device: str, dtype: Any) -> str:
     """Write the pipeline of that shape, made on ``device``, as ``save_pretrained`` does, and return the folder."""
     import diffusers
     import torch
+    import transformers
 
+    for library in (diffusers, transformers):
+        library.utils.logging.set_verbosity_error()
+        library.utils.logging.disable_progress_bar()
     of, words = shape(name), tokenizer()
     torch.manual_seed(0)
     with torch.device(device):
