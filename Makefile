@@ -9,7 +9,7 @@ IMAGE  ?= saltworks:$(VERSION)
 BUILD  ?= docker build
 UV     := $(VENV)/bin/uv pip install --quiet --python $(PY) --compile-bytecode --require-hashes
 
-.PHONY: help demo test chart chart-test fault fault-part nodes e2e e2e-full lab bench scale docs lint image lock
+.PHONY: help demo test chart chart-test fault fault-part nodes e2e e2e-full lab bench bench-draw scale docs lint image lock
 
 help:                     ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
@@ -44,6 +44,10 @@ bench: $(VENV)/.runtime   ## seconds per room of the demo, what a trial costs be
 	$(PY) -m bench.demo
 	$(PY) -m bench.trial_overhead
 	$(PY) -m bench.sweep
+
+bench-draw: $(VENV)/.runtime  ## drawing against the lab's loop, and the pipeline beside its generator: FLAGS='--profile sd15 --device cuda'
+	$(PY) -m bench.generate $(FLAGS)
+	$(PY) -m bench.pipeline
 
 scale: $(VENV)/.dev       ## 10,000 and 100,000 images from plan to publish: memory, requests, time
 	$(PY) -m bench.scale --samples 10000,100000

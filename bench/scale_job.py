@@ -17,7 +17,7 @@ from typing import Any
 
 from job import run, settings
 from job.errors import JobError
-from job.ground.events import Advance, Events
+from job.ground.events import Advance, Events, More
 
 AFTER = {   # what follows a room until the next one begins
     "plan": "start of Ray", "generate": "commits and decisions", "measure": "commits and decisions", "sweep": "choice",
@@ -34,9 +34,9 @@ class Stretches(Events):
         self._begin("imports and settings")
 
     @contextmanager
-    def room(self, name: str, total: int, unit: str) -> Iterator[Advance]:
+    def room(self, name: str, total: int, unit: str, more: More = dict) -> Iterator[Advance]:
         self.turn(name)
-        with super().room(name, total, unit) as advance:
+        with super().room(name, total, unit, more) as advance:
             yield advance
         self.turn(AFTER[name])
 

@@ -14,8 +14,6 @@ import argparse
 import multiprocessing
 import os
 import pickle
-import platform
-import re
 import shutil
 import statistics
 import sys
@@ -29,7 +27,7 @@ from typing import Any
 
 from bench import arguments, finish
 from bench.lab import LAB, stand_in
-from job import admit, generate, plan, plugs, run, settings, trainset
+from job import admit, chip, generate, plan, plugs, run, settings, trainset
 from job.ground.events import Events
 from job.records import Mix, Split
 from job.runplan import RunPlan, Schedule
@@ -199,13 +197,6 @@ def ours(file: Path, alphas: Sequence[float], device: str, processes: int) -> di
     return {"seconds": took, "seen": seen}
 
 
-def processor() -> str:
-    """The name of this machine's processor."""
-    info = Path("/proc/cpuinfo")
-    told = re.search(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE) if info.exists() else None
-    return told[1] if told else platform.processor()
-
-
 def measured(chosen: argparse.Namespace, made: Made, file: Path, folder: Path) -> dict[str, Any]:
     """Turns of all loops, and their ratios."""
     alphas, steps, device = made.planned.alphas, chosen.steps, chosen.device
@@ -272,7 +263,8 @@ def main() -> int:
         file = folder / "made.pickle"
         file.write_bytes(pickle.dumps(made))
         finish({
-            "device": chosen.device, "processor": processor(), "alphas": made.planned.alphas, "seeds": chosen.seeds, "steps": chosen.steps,
+            "device": chosen.device, "processor": chip.processor(),
+            "alphas": made.planned.alphas, "seeds": chosen.seeds, "steps": chosen.steps,
             "batch": made.planned.schedule.batch_size, "size_px": made.planned.schedule.size_px, "runs": chosen.runs,
             **measured(chosen, made, file, folder),
         }, chosen.json)

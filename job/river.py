@@ -41,8 +41,8 @@ from job.report.assemble import Found
 from job.report.beside import score_name
 from job.report.model import Report
 from job.results import Advice, Choice, TrialResult
-from job.runplan import Pool, RunPlan
-from job.watch import Watch
+from job.runplan import Chip, Pool, RunPlan
+from job.watch import Pace, Watch
 
 FLAG_FLOOR = 2.0   # CLIPScore points below its peers that make a class worth a look
 
@@ -52,10 +52,10 @@ class River:
 
     def __init__(
         self, store: Store, planned: RunPlan, split: Split, events: Events, pools: Mapping[str, Pool], *,
-        budget: float | None = None, privacy: bool = False, ledger: cost.Ledger | None = None,
+        budget: float | None = None, privacy: bool = False, ledger: cost.Ledger | None = None, chip: Chip | None = None,
     ) -> None:
         self.store, self.plan, self.split, self.events, self.pools = store, planned, split, events, pools
-        self.budget, self.privacy = budget, privacy
+        self.budget, self.privacy, self.chip = budget, privacy, chip
         self.keys = layout.Run(planned.dataset, planned.run)
         self.ledger = ledger or cost.Ledger(store, self.keys)
         self.stop = Stop(store, self.keys)
@@ -77,7 +77,7 @@ class River:
         controls = choosing.controls(candidate, baseline, others, weights)
         return self.report(Found(
             self.plan, self.split, tallies, self.committed, rounds, results, choice, looks, candidate, baseline, verdict,
-            tuple(others), controls, curves, pilot.read(self.store, self.keys),
+            tuple(others), controls, curves, pilot.read(self.store, self.keys), self.chip,
         ))
 
     def advise(self) -> Advice:
@@ -239,7 +239,9 @@ class River:
     def room(self, name: str, total: int, unit: str) -> Iterator[Floor]:
         """A room at work: progress, and what it spent goes to the ledger even if it breaks. Deciding again spends nothing."""
         pool = self.pools["sweep" if name in ("pilot", "sweep", "confirm") else "generate"]
-        with self.ledger.room(name) if pool.workers else nullcontext(), self.events.room(name, total, unit) as advance:
+        pace = self.watch.pace = Pace(lambda: self.ledger.heard(self.plan.price), self.plan.price.currency) if unit == "images" else None
+        shown = self.events.room(name, total, unit, pace.told if pace else dict)
+        with self.ledger.room(name) if pool.workers else nullcontext(), shown as advance:
             left = self.left(pool) if name != "report" else None   # which costs nothing
             advance = self.watch.room(name, total, unit, advance)
             yield Floor(self.store, self.keys, pool, advance, self.stop, self.ledger, self.plan.price, left, self.events.event, self.watch)

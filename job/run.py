@@ -16,7 +16,7 @@ from job.records import Split
 from job.report.model import Report
 from job.results import Advice
 from job.river import River
-from job.runplan import Pool, PublishPolicy, RunPlan
+from job.runplan import Chip, Pool, PublishPolicy, RunPlan
 from job.settings import Settings, env_name
 
 NO_POOLS = {"generate": Pool(0, 1, 0), "sweep": Pool(0, 1, 0)}   # for a walk that may compute nothing
@@ -67,7 +67,8 @@ def _river(
     with ExitStack() as joined:
         with ledger.room("ray"):
             pools = joined.enter_context(cluster(settings, stay))
-        river = River(store, planned, split, events, pools, budget=settings.budget_usd, privacy=settings.privacy, ledger=ledger)
+        river = River(store, planned, split, events, pools, budget=settings.budget_usd, privacy=settings.privacy, ledger=ledger,
+                      chip=_chip(settings))
         with listening(river.stop, settings.stop_grace_s, events), river.watch.on():
             yield river
 
@@ -129,4 +130,10 @@ def redo_report(settings: Settings, events: Events) -> tuple[Report, str]:
 
 def _again(store: Store, planned: RunPlan, split: Split, settings: Settings, events: Events) -> Report:
     """The report of a finished run, from what it measured."""
-    return River(store, planned, split, events, NO_POOLS, privacy=settings.privacy).walk()
+    return River(store, planned, split, events, NO_POOLS, privacy=settings.privacy, chip=_chip(settings)).walk()
+
+
+def _chip(settings: Settings) -> Chip | None:
+    """What the user has measured, if it is all there."""
+    peak, each = settings.generator.peak_tflops, settings.generator.tflop_per_image
+    return None if peak is None or each is None else Chip(peak, each)

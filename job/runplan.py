@@ -80,6 +80,14 @@ class Price:
 
 
 @dataclass(frozen=True, slots=True)
+class Chip:
+    """What one GPU can do and what one image takes of it, as measured and told by the user. Never identity."""
+
+    peak_tflops: float               # sustained matrix products in the format that is drawn in
+    tflop_per_image: float
+
+
+@dataclass(frozen=True, slots=True)
 class PublishPolicy:
     """What may be published, and when the pointer moves. Never identity."""
 

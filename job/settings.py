@@ -22,6 +22,7 @@ from job.errors import AccessError, SettingsError, redact, redact_all
 from job.ground.layout import SHARED
 from job.settings_groups import (
     NAME,
+    DoctorGroup,
     FilterGroup,
     GeneratorGroup,
     Group,
@@ -105,6 +106,7 @@ class Settings(BaseSettings):
     storage: StorageGroup = StorageGroup()
     publish: PublishGroup = PublishGroup()
     kubernetes: KubernetesGroup = KubernetesGroup()
+    doctor: DoctorGroup = DoctorGroup()
 
     @field_validator("dataset")
     @classmethod

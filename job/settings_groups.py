@@ -89,6 +89,9 @@ class GeneratorGroup(Group):
         "auto", "auto draws on CUDA where an actor holds GPUs, cpu never: for clusters whose GPUs are only counted"
     )
     resource: str = free("", "custom Ray resource of which each actor takes 0.001: tells the nodes that draw; empty: none", pattern=CUSTOM)
+    peak_tflops: float | None = free(
+        None, "matrix peak of one GPU in TFLOP/s, as doctor measured it; with tflop_per_image the report tells the utilisation", gt=0)
+    tflop_per_image: float | None = free(None, "TFLOP that one image takes, as doctor counted them", gt=0)
 
 
 class MeasureGroup(Group):
@@ -196,6 +199,12 @@ class PublishGroup(Group):
     export_format: Literal["parquet", "webdataset"] = free("parquet", "what export writes")
     export_what: Literal["mix", "kept"] = free("mix", "images that export takes: the recommended mix, or all kept synthetic ones")
     export_mb: int = free(512, "size aimed at for an exported file, in MB", ge=1, le=4096)
+
+
+class DoctorGroup(Group):
+    gpu: bool = free(False, "doctor measures this machine's GPU, too: compiler, matrix peak, best batch size of the generator that is set")
+    cpu: bool = free(False, "it measures the same on the CPU where there is no GPU")
+    most_images: int = free(256, "largest batch that it tries", ge=1, le=4096)
 
 
 class KubernetesGroup(Group):

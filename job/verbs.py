@@ -144,7 +144,17 @@ def _doctor(settings: Settings, events: Events) -> str:
     if not found.one_writer_safe:
         print("\n".join(found.lines))
         raise DataError(f"{found.place} breaks promises that the job relies on", "use another root")
-    return "\n".join(found.lines)
+    return "\n".join([*found.lines, *(_chip(settings) if settings.doctor.gpu or settings.doctor.cpu else ())])
+
+
+def _chip(settings: Settings) -> tuple[str, ...]:
+    """What the chip of this machine can do with the generator that is set."""
+    from job import doctor_gpu
+
+    drawn = settings.generator
+    found = doctor_gpu.examine(drawn.name, drawn.options, drawn.templates, drawn.size_px, cpu=settings.doctor.cpu,
+                               most=settings.doctor.most_images)
+    return found.lines if found else (doctor_gpu.NO_GPU,)
 
 
 def _drain(settings: Settings, events: Events) -> str:
@@ -195,6 +205,6 @@ VERBS: Mapping[str, tuple[Verb, str]] = {
     "preflight": (_preflight, "in a cluster: plan, and create the RayJob of a manifest if the plan holds"),
     "refresh": (_refresh, "in a cluster: plan, and create the next RayJob, named and dated by the CronJob's tick"),
     "drain": (_drain, "before this machine ends: begin nothing more on it, and wait for what is in flight"),
-    "doctor": (_doctor, "probe the storage at the root: what it promises, and for how many writers"),
+    "doctor": (_doctor, "probe the storage at the root: what it promises; with --doctor.gpu true the GPU, too"),
 }
 NUMBERED = ("verify", "rollback", "export")

@@ -6,7 +6,7 @@ table. Nothing is recorded outside ``on``, and whatever goes wrong in here ends 
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,6 +25,29 @@ METRICS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {   # name: (kind, hel
 }
 
 
+class Pace:
+    """How fast a room's images come and what a million of them costs so far: its own work now, loading and waiting included.
+
+    ``spent`` tells what the room's workers have cost since it began, in ``currency``; 0 where nothing has a price.
+    """
+
+    def __init__(self, spent: Callable[[], float], currency: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._spent, self._currency, self._clock = spent, currency, clock
+        self._began, self._images = clock(), 0
+
+    def count(self, images: int) -> None:
+        self._images += images
+
+    def told(self) -> dict[str, float | str]:
+        """Nothing before the first image; nothing of money without a price."""
+        took = self._clock() - self._began
+        if not self._images or took <= 0:
+            return {}
+        spent = self._spent()
+        money = {"cost_per_million": float(f"{1e6 * spent / self._images:.3g}"), "currency": self._currency} if spent else {}
+        return {"images_per_s": float(f"{self._images / took:.3g}"), **money}
+
+
 class Watch:
     """One driver's metrics. Every method costs a look at one attribute while nothing is recorded."""
 
@@ -35,6 +58,7 @@ class Watch:
         self._heard: dict[tuple[str, str, str], float] = {}
         self._before = 0.0
         self._lock = threading.Lock()   # trials report side by side
+        self.pace: Pace | None = None   # of the room that is at work on images
 
     @property
     def recording(self) -> bool:
@@ -88,6 +112,8 @@ class Watch:
 
     def images(self, room: str, row: Mapping[str, Any]) -> None:
         """What became of a unit's images, if this run drew or scored them."""
+        if self.pace and row.get("ours", True):
+            self.pace.count(sum(row.get(result, 0) for result in RESULTS if result != "failed"))
         if self.recording and row.get("ours", True):
             for result in RESULTS:
                 self._count("saltworks_images", row.get(result, 0), room=room, result=result)

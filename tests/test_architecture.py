@@ -19,6 +19,7 @@ LEVELS = (   # an import may stay on its level or go down, never up
         "pool", "lives", "drawing", "fitting", "fitting_together", "generate", "decisions", "trainset", "measure", "sweep", "report",
         "publish", "admit", "kube", "kube_jobs", "watch", "cluster", "preview", "doctor", "settings_table",
         "waiting", "pilot",
+        "chip", "doctor_gpu",
     },
     {"river"},
     {"run", "demo"},
@@ -28,7 +29,7 @@ LEVELS = (   # an import may stay on its level or go down, never up
 ROOMS = ("generate", "measure", "filtering", "mixing", "sweep", "report", "publish")   # left to right
 COLD = {"plan", "splitting", "near_duplicates", "filtering", "mixing", "arms", "choosing", "halving", "advising", "folds", "statistics"}
 HOT = {"cluster", "watch", "drawing", "generate", "measure", "sweep", "trainset", "pool", "waiting", "fitting", "fitting_together",
-       "pilot"}
+       "pilot", "chip"}
 BLIND = COLD - {"plan", "splitting"} | HOT - {"cluster"} | {"decisions", "publish", "report"}   # they take parts of the plan
 PLUGS = {"generators", "metrics", "tasks", "real"}
 

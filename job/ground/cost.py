@@ -205,6 +205,13 @@ class Ledger:
         """The sum of ``total``; what has no price costs nothing."""
         return math.fsum(one.cost or 0.0 for one in self.total(price))
 
+    def gpus(self, room: str, kind: str) -> float:
+        """GPUs that a worker held while it spent seconds of this kind, their mean over those seconds; 0 where nobody did."""
+        rows = [(seconds, held) for one in _last_words(self._store, self._run).values()
+                for (of_room, of_kind, held, _, _), seconds in one.items() if (of_room, of_kind) == (room, kind)]
+        total = math.fsum(seconds for seconds, _ in rows)
+        return math.fsum(seconds * held for seconds, held in rows) / total if total else 0.0
+
     def total(self, price: Price) -> tuple[CostLine, ...]:
         """All lines of this run so far, summed by room and kind, killed and repeated work included."""
         sums: dict[tuple[str, str, bool], list[tuple[float, float | None]]] = {}

@@ -34,7 +34,8 @@ def write(
     """
     keys = layout.Run(found.plan.dataset, found.plan.run)
     refused = [Refusal(*one) for one in json.loads(store.get(keys.refused()) or b"[]")]
-    made = assemble(found, warnings, flags, _spent(found, ledger), refused)
+    gpus = ledger.gpus("generate", "draw") if found.chip else 0.0
+    made = assemble(found, warnings, flags, _spent(found, ledger), refused, gpus)
     made = censor(made) if censor else made
     figure = mixing_sweep(made)
     page = render(made, figure, gallery(store, found))

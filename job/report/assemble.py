@@ -18,11 +18,11 @@ from job.generate import Committed
 from job.ground import layout
 from job.ground.bill import DRAWING, per
 from job.records import Refusal, Split, Tally
-from job.report import advice, beside
+from job.report import advice, beside, speed
 from job.report.model import Arm, ClassRow, Confirmed, CostOf, Counts, Gain, Prices, Report, Spent
 from job.report.words import verdict_paragraph
 from job.results import Advice, Choice, Control, CostLine, Interval, TrialResult, Verdict
-from job.runplan import RunPlan, plain
+from job.runplan import Chip, RunPlan, plain
 
 LIBRARIES = ("ray", "torch", "torchvision", "torchmetrics", "diffusers", "transformers", "pyarrow", "pillow", "numpy", "scikit-learn")
 REFUSED = 20   # named in the report; all of them are in refused.json
@@ -53,12 +53,17 @@ class Found:
     controls: Sequence[Control] = ()      # and what they say
     curves: Sequence[TrialResult] = ()    # the arms of the sweep
     advice: Advice | None = None          # what a pilot expected
+    chip: Chip | None = None              # what a GPU can do, where it was measured
 
 
 def assemble(
-    found: Found, warnings: Sequence[str], flags: Mapping[str, str], spent: Sequence[CostLine], refused: Sequence[Refusal]
+    found: Found, warnings: Sequence[str], flags: Mapping[str, str], spent: Sequence[CostLine], refused: Sequence[Refusal],
+    gpus: float = 0.0,
 ) -> Report:
-    """The whole report. ``flags``: class key to the reason why it lies far below its peers. It holds no URL's secret."""
+    """The whole report. ``flags``: class key to the reason why it lies far below its peers. It holds no URL's secret.
+
+    ``gpus``: held by a worker that draws, on average.
+    """
     plan, choice, verdict = found.plan, found.choice, found.verdict
     on_val, on_test = (choosing.weights(plan.objective, found.split.part(name)["label"].to_numpy()) for name in ("val", "test"))
     arms = [_arm(one, found.results[0], on_val) for one in found.results]
@@ -69,6 +74,7 @@ def assemble(
     curves = beside.curves([(one.arm, _arm(one, found.results[0], on_val)) for one in found.curves])
     counts = Counts(**{name: sum(getattr(row, name) for row in classes) for name in Counts.model_fields})
     rooms = _spent(spent)
+    own = [one for one in found.committed if one.run == plan.run]
     confirmed = [_confirmed(one, on_test) for one in (found.baseline, found.candidate)]
     score_name = beside.score_name(plan)
     gain = _gain(verdict.gain)
@@ -89,8 +95,9 @@ def assemble(
         aside=_aside(found.split), n_refused=len(refused), refused=_told(refused[:REFUSED]),
         counts=counts, rounds=found.rounds, classes=classes, warnings=[*warnings, *_missing(plan, refused)], spent=rooms,
         wall_s=round(sum(one.wall_s for one in rooms), 2), cost=per(1, spent),
-        cost_of=_cost_of(spent, counts.kept, len(found.results) + len(found.curves) + len(found.others) + 2, verdict),
-        reused=_reused(found),
+        cost_of=_cost_of(spent, counts.kept, sum(one.made for one in own),
+                         len(found.results) + len(found.curves) + len(found.others) + 2, verdict),
+        drawing=speed.drawing(found.chip, own, rooms, gpus), reused=_reused(found),
         prices=Prices(**plain(plan.price)),
         generator=_shown({
             "name": plan.recipe.generator, **_origin(found), "weights": plan.recipe.weights, "recipe": plan.recipe.id,
@@ -189,8 +196,9 @@ def _classes(found: Found, flags: Mapping[str, str]) -> list[ClassRow]:
     return rows
 
 
-def _cost_of(spent: Sequence[CostLine], kept: int, trials: int, verdict: Verdict) -> CostOf:
+def _cost_of(spent: Sequence[CostLine], kept: int, drawn: int, trials: int, verdict: Verdict) -> CostOf:
     return CostOf(
+        million_drawn=per(drawn / 1e6, spent, "generate"),
         kept_image=per(kept, spent, *DRAWING), published_image=per(kept, spent), trial=per(trials, spent, "sweep", "confirm"),
         point_gained=per(100 * verdict.gain.mean, spent) if verdict.word == statistics.HELPED else None,
     )

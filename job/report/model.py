@@ -137,7 +137,7 @@ class Spent(Part):
 
     room: str
     wall_s: float
-    worker_s: dict[str, float] = Field(description="seconds by kind: load, draw, encode, score, train, start, idle; repeated: "
+    worker_s: dict[str, float] = Field(description="seconds by kind: load, draw, encode, upload, score, train, start, idle; repeated: "
                                               "what led to no commit of this run")
     gpu: bool
     cost: float | None = Field(description="in the currency of the prices; null without a price")
@@ -146,10 +146,24 @@ class Spent(Part):
 class CostOf(Part):
     """What one of each cost, in the currency of the prices; null without a price, or where there is none of it."""
 
+    million_drawn: float | None = Field(
+        default=None, description="the room generate, loading, waiting and repeats included, over the images that this run drew itself, "
+                                  "times a million")
     kept_image: float | None = Field(description="drawing and measuring, over the images that were kept")
     published_image: float | None = Field(description="the whole run, over the images that its version holds")
     trial: float | None = Field(description="sweep and confirmation, over their trials")
     point_gained: float | None = Field(description="the whole run, over the percentage points gained, where it helped")
+
+
+class Drawing(Part):
+    """How fast this run drew the images that it drew itself."""
+
+    images: int
+    images_per_s: float | None = Field(description="over the wall time of the room, its start and its waiting included")
+    images_per_worker_s: float | None = Field(description="over the seconds in which its workers drew, and nothing else")
+    tflop_per_image: float | None = Field(description="as the settings tell; null where they do not")
+    peak_tflops: float | None = Field(description="matrix peak of one GPU, likewise")
+    mfu: float | None = Field(description="model FLOPs utilisation while drawing: their share of that peak; null unless both are known")
 
 
 class Prices(Part):
@@ -197,6 +211,7 @@ class Report(Part):
     wall_s: float
     cost: float | None
     cost_of: CostOf
+    drawing: Drawing | None = Field(default=None, description="null where this run drew nothing itself")
     reused: dict[str, int] = Field(description="images that cost this run nothing: the run that drew them, and how many")
     prices: Prices
     generator: dict[str, str] = Field(description="name, model, revision, licence, weights digest, recipe id")

@@ -99,7 +99,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {"number": number, "plain": plain, "share": share}
     environment.globals |= {
-        "bounds": words.bounds, "decimals": words.decimals, "duration": words.duration, "money": words.money,
+        "bounds": words.bounds, "decimals": words.decimals, "duration": words.duration, "money": words.money, "speed": words.speed,
         "points": words.points, "no_price": words.NO_PRICE, "seeds": words.seeds,
     }
     return environment

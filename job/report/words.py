@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from textwrap import shorten, wrap
 from typing import Protocol
 
-from job.report.model import Beside, Report, Spent
+from job.report.model import Beside, Drawing, Report, Spent
 
 HEADLINES = {
     "helped": "Synthetic data helped",
@@ -200,12 +200,14 @@ def _time_table(report: Report) -> list[str]:
     head = f"{'where the time went':<25}{'wall':>12}{f'{report.prices.currency:>10}' if priced else ''}   workers"
     total = f"{'in all':<25}{duration(report.wall_s):>12}"
     total += f"   ({NO_PRICE})" if report.cost is None else f"{money(report.cost):>10}   {_cost_of(report)}"
-    return [head, *(_time_row(one, longest, priced) for one in report.spent), total]
+    drawn = [speed(report.drawing)] if report.drawing else []
+    return [head, *(_time_row(one, longest, priced) for one in report.spent), total, *drawn]
 
 
 def _cost_of(report: Report) -> str:
     of = report.cost_of
-    each = (("published image", of.published_image), ("trial", of.trial), ("point gained", of.point_gained))
+    each = (("published image", of.published_image), ("million drawn", of.million_drawn), ("trial", of.trial),
+            ("point gained", of.point_gained))
     return ", ".join(f"{money(cost)} per {what}" for what, cost in each if cost is not None)
 
 
@@ -216,6 +218,14 @@ def _time_row(one: Spent, longest: float, priced: bool) -> str:
     kinds = ", ".join(f"{kind} {duration(seconds)}" for kind, seconds in one.worker_s.items())
     left = f"{_clipped(one.room, 9):<9}{bar:<{BAR}}{duration(one.wall_s):>12}{cost}   "
     return left + _clipped(f"{device} {kinds}" if kinds else "", WIDTH - len(left))
+
+
+def speed(drawn: Drawing) -> str:
+    """How fast the run drew, in a line."""
+    rates = (drawn.images_per_s, "by the clock"), (drawn.images_per_worker_s, "while a worker drew")
+    told = ", ".join(f"{rate:.3g}/s {of}" for rate, of in rates if rate is not None)
+    peak = f", {100 * drawn.mfu:.0f} % of the measured peak" if drawn.mfu is not None else ""
+    return f"{drawn.images:,} images drawn{': ' * bool(told)}{told}{peak}"
 
 
 def _clipped(text: str, width: int) -> str:

@@ -58,6 +58,8 @@ def test_one_of_each_costs_what_a_calculator_says(made: Made) -> None:
     assert (report.counts.kept, report.cost) == (kept, pytest.approx(1.06))
     assert report.cost_of.kept_image == pytest.approx(0.36 / kept)
     assert report.cost_of.published_image == pytest.approx(1.06 / kept)
+    drawn = sum(one.made for one in made.committed)
+    assert report.cost_of.million_drawn == pytest.approx(1e6 * 0.30 / drawn)
     assert report.cost_of.trial == pytest.approx(0.70 / 5)   # three of the sweep, two of the confirmation
     assert report.cost_of.point_gained == pytest.approx(1.06 / (100 * report.gain))
     assert 0.2 < report.gain < 0.5   # a share of 1: a point is a hundredth of it
@@ -70,7 +72,7 @@ def test_what_there_is_none_of_or_no_price_for_costs_nothing_that_could_be_told(
     assert hurt.report.cost_of.trial == pytest.approx(0.05 / 5)
     assert made.found
     free = assemble(made.found, [], {}, [replace(one, cost=None) for one in SPENT], [])
-    assert (free.cost, *free.cost_of.model_dump().values()) == (None, None, None, None, None)
+    assert (free.cost, *free.cost_of.model_dump().values()) == (None,) * 6
 
 
 def trained(made: Made, seconds: dict[str, float]) -> None:
