@@ -6,6 +6,7 @@ three processes. A worker that hangs ends its own process at the unit's deadline
 """
 
 import faulthandler
+import gc
 import json
 import logging
 import os
@@ -218,6 +219,7 @@ def work_off(
             else:
                 floor.watch.images(room, result)
                 yield result
+    gc.collect()   # a dataset is full of cycles, and its workers hold their CPUs until the last handle is gone
     floor.stop.check()
 
 

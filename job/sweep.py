@@ -4,6 +4,7 @@ Seeds run inside the trial. A trial commits its per-image result itself, so a fi
 Knows nothing of classes or α: the task says what is right, the mix says what to train on.
 """
 
+import gc
 import io
 import json
 import logging
@@ -34,6 +35,7 @@ from job.tasks import TASKS
 from job.trainset import Pixels, shared, training_set
 from job.waiting import until_one_fits, watched
 
+COLLECT_S = 5.0
 MAX_FAILURES = 2   # times a trial whose process died is begun again
 
 
@@ -181,7 +183,8 @@ def _fit_all(plan: RunPlan, split: Split, trials: Sequence[Trial], shared: Pixel
         try:
             futures = [drivers.submit(one, trial, scratch) for trial in trials]
             with watched(pool, room, floor.stop, floor.event):
-                wait(futures)   # those that run when one fails are waited for, and their work is kept
+                while wait(futures, timeout=COLLECT_S).not_done:   # those that run when one fails are waited for, and their work is kept
+                    gc.collect()   # a pool whose workers are gone, but not yet its handles, would keep the CPUs that trials wait for
             for future in futures:
                 future.result()
         finally:
