@@ -42,10 +42,13 @@ def encoder() -> Iterator[ThreadPoolExecutor]:
 class Drawing:
     """One unit at work: ``draw`` its ranges, ascending, then read ``made`` and ``failed``."""
 
-    def __init__(self, generator: Generator, recipe: Recipe, words: ClassWords, batch_size: int, encode: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, generator: Generator, recipe: Recipe, words: ClassWords, batch_size: int, encode: ThreadPoolExecutor, refused: int = 0
+    ) -> None:
+        """``refused``: a larger batch that this process could not hold before, so that this one is not halved again."""
         self._generator, self._recipe, self._words, self._encode = generator, recipe, words, encode
         self.batch_size = batch_size
-        self._asked = batch_size
+        self._asked = refused or batch_size
         self._made: dict[int, Drawn] = {}
         self._failed: dict[int, Failure] = {}
         self._raised: set[int] = set()
