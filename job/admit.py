@@ -14,12 +14,12 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from job import mixing, plan, splitting
-from job.drawing import own_mark
 from job.errors import ConflictError, DataError, JobError, SettingsError, TemporaryError, redact, redact_json
 from job.generate import own_marks
-from job.ground import layout, lineage, shards, weights
+from job.ground import layout, lineage, model_parts, shards, weights
 from job.ground.store import ReadOnlyFolder, Store
 from job.real import given
+from job.real.pixels import mark
 from job.records import RealIndex, Refusal, Split
 from job.runplan import RunPlan, from_plain, plain
 from job.settings import Settings, check_expected, env_name
@@ -81,8 +81,8 @@ def draft(store: Store, settings: Settings, chosen: plan.ChosenPlugs) -> tuple[R
 def _own(store: Store, index: RealIndex) -> frozenset[str]:
     """Digests of real images that are samples drawn below this root, whatever became of their marks."""
     digests = index.table["digest"].to_pylist()
-    marks = own_marks(store, frozenset(map(own_mark, digests)))
-    return frozenset(one for one in digests if own_mark(one) in marks)
+    marks = own_marks(store, frozenset(map(mark, digests)))
+    return frozenset(one for one in digests if mark(one) in marks)
 
 
 def _decide(store: Store, settings: Settings, chosen: plan.ChosenPlugs, index: RealIndex) -> tuple[RunPlan, Split]:
@@ -95,8 +95,8 @@ def _decide(store: Store, settings: Settings, chosen: plan.ChosenPlugs, index: R
     quotas = need if wanted == "auto" else (int(wanted),) * len(need)
     mixing.check_supply(need, quotas, index.classes)
     generator = chosen.generator.plug(chosen.generator.options)
-    folder, digest = weights.fetch(generator.location(), generator.revision(), ReadOnlyFolder)
-    licence = getattr(chosen.generator.options, "licence", "") or weights.licence_of(folder, digest)   # as the shards will say
+    folder, digest, parts = model_parts.fetch(generator, ReadOnlyFolder)
+    licence = getattr(chosen.generator.options, "licence", "") or model_parts.licence_of(folder, digest, parts)   # as the shards will say
     weights.check_licence(licence, settings.publish.licences)
     metric_weights = {}
     for name, one in chosen.metrics.items():

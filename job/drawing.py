@@ -16,7 +16,7 @@ import numpy as np
 from job.errors import DataError, JobError, SettingsError
 from job.generators import Generator
 from job.ground import lineage, pixels
-from job.real.pixels import digest
+from job.real.pixels import mark_in
 from job.records import ClassWords, Failure, Recipe, Sample, SampleSpec
 
 REDRAWS = 3        # derived seeds tried for an image that came out blank or broken
@@ -42,17 +42,20 @@ def encoder() -> Iterator[ThreadPoolExecutor]:
 class Drawing:
     """One unit at work: ``draw`` its ranges, ascending, then read ``made`` and ``failed``."""
 
-    def __init__(self, generator: Generator, recipe: Recipe, words: ClassWords, batch_size: int, encode: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, generator: Generator, recipe: Recipe, words: ClassWords, batch_size: int, encode: ThreadPoolExecutor, refused: int = 0
+    ) -> None:
+        """``refused``: a larger batch that this process could not hold before, so that this one is not halved again."""
         self._generator, self._recipe, self._words, self._encode = generator, recipe, words, encode
         self.batch_size = batch_size
-        self._asked = batch_size
+        self._asked = refused or batch_size
         self._made: dict[int, Drawn] = {}
         self._failed: dict[int, Failure] = {}
         self._raised: set[int] = set()
 
     @property
     def made(self) -> list[Drawn]:
-        """Specs, their encoded pictures and what those are recognised by (``own_mark``), by index."""
+        """Specs, their encoded pictures and what those are recognised by (``job.real.pixels.mark``), by index."""
         return [self._made[index] for index in sorted(self._made)]
 
     @property
@@ -139,13 +142,7 @@ class Drawing:
 
 def _encoded(picture_HWC: np.ndarray, encoding: str) -> tuple[bytes, str]:
     """The file, and the mark of its pixels: a picture that came back without its metadata is known by it."""
-    data = pixels.encode(picture_HWC, encoding)
-    return data, own_mark(digest(picture_HWC if encoding == "png" else pixels.decode(data)))
-
-
-def own_mark(pixel_digest: str) -> str:
-    """64 bits of a picture's digest: enough to find it again among billions, and a quarter of the room."""
-    return pixel_digest[:16]
+    return pixels.encode(picture_HWC, encoding), mark_in(encoding, picture_HWC)
 
 
 def beyond(error: BaseException) -> bool:

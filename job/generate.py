@@ -5,20 +5,21 @@ and a committed unit is never drawn again.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from job import drawing, plugs
+from job import compiled, drawing, plugs
 from job.errors import DataError, JobError, QualityError, TemporaryError
 from job.generators import GENERATORS, Generator
-from job.ground import cost, layout, lineage, shards, weights
+from job.ground import cost, layout, lineage, model_parts, shards
 from job.ground.starts import Starts
 from job.ground.store import ReadOnlyFolder, Store
 from job.pool import Floor, UnitWorker, work_off
 from job.records import ClassWords, Origin, Recipe, Unit
 from job.runplan import RunPlan
+from job.turns import AT_ONCE
 
 READERS = 16       # threads that read commit records
 CHUNK = 512        # of them at a time, where only a sum is kept
@@ -35,54 +36,59 @@ class Committed:
     made: int
     failed: tuple[tuple[int, str], ...]
     draw_s: float
-    encode_s: float
+    encode_s: float                       # that its process spent on encoding with no unit to draw, since its last commit
     origin: tuple[str, str, str]          # model, revision, licence
     run: str
+    batch_size: int                       # smaller than the plan's where that did not fit into memory
 
 
 def work_unit(
     store: Store, generator: Generator, origin: Origin, recipe: Recipe, words: ClassWords, unit: Unit, batch_size: int, *,
-    run: str, starts: Starts, meter: cost.Meter,
+    run: str, starts: Starts, meter: cost.Meter, refused: int = 0, drawn: Callable[[], None] = lambda: None,
 ) -> tuple[Committed, bool]:
     """Draw, encode, store and commit one whole unit; adopt it if somebody else committed it first.
 
-    Returns the commit and whether it is ours. ``run`` is who pays. Raises ``DataError`` for a unit that never ends well.
+    Returns the commit and whether it is ours. ``run`` is who pays; ``refused`` a batch that did not fit into memory before;
+    ``drawn`` is called when the device is needed no more. Raises ``DataError`` for a unit that never ends well.
     """
     done = read_commit(store, recipe, unit)
     if done:
         return done, False
     start = starts.begin(unit)
-    before = meter.seconds()
     with drawing.encoder() as encode:
-        work = drawing.Drawing(generator, recipe, words, batch_size, encode)
+        work = drawing.Drawing(generator, recipe, words, batch_size, encode, refused)
         for index in start.given_up:
             work.give_up(index)
+        began = meter.clock()
         with meter.spending("draw"):
             for at, (lo, hi) in enumerate(start.ranges):
                 starts.about_to_draw(unit, start, at)
                 work.draw(lo, hi)
             starts.drawn(unit, start)
+        draw_s = meter.clock() - began
         work.refuse_if_all_raised(unit.name)
         if len(work.made) + len(work.failed) != unit.hi - unit.lo:
             raise JobError(f"{unit.name}: {unit.hi - unit.lo} asked, {len(work.made)} made, {len(work.failed)} failed: samples got lost")
+        drawn()
         with meter.spending("encode"):
             images = [(spec, *image.result()) for spec, image in work.made]
             data = shards.pack(recipe, origin, [(spec, image) for spec, image, _ in images])
             digest = lineage.sha256(data)
-            key = layout.shard(recipe.id, unit, digest)
-            store.create(key, data)
-    after = meter.seconds()
+    with meter.spending("upload"):
+        key = layout.shard(recipe.id, unit, digest)
+        store.create(key, data)
+    spent = meter.since()
     record = {
         "unit": unit.name, "data": key, "sha256": digest, "bytes": len(data), "made": len(images),
         "ids": [spec.id for spec, _, _ in images], "marks": [mark for _, _, mark in images],
         "failed": [[one.spec.index, one.spec.id, one.reason] for one in work.failed],
-        "batch_size": work.batch_size, "start": start.number, "run": run, "process": meter.process, **meter.since(),
-        "draw_s": round(after.get("draw", 0.0) - before.get("draw", 0.0), 4),
-        "encode_s": round(after.get("encode", 0.0) - before.get("encode", 0.0), 4),
+        "batch_size": work.batch_size, "start": start.number, "run": run, "process": meter.process, **spent,
+        "draw_s": round(draw_s, 4), "encode_s": spent["spent_s"].get("encode", 0.0),
         "origin": [origin.model, origin.revision, origin.licence],
     }
-    won = store.create(layout.commit(recipe.id, unit), lineage.canonical(record).encode())
-    committed = read_commit(store, recipe, unit)   # ours, or the winner's
+    with meter.spending("upload"):
+        won = store.create(layout.commit(recipe.id, unit), lineage.canonical(record).encode())
+        committed = read_commit(store, recipe, unit)   # ours, or the winner's
     if committed is None:
         raise DataError(f"the commit of {unit.name} vanished", "something deletes objects below the root; stop it")
     return committed, won
@@ -97,7 +103,7 @@ def read_commit(store: Store, recipe: Recipe, unit: Unit) -> Committed | None:
         record = json.loads(data)
         failed = tuple((index, reason) for index, _, reason in record["failed"])
         return Committed(unit, record["data"], record["sha256"], record["bytes"], record["made"], failed, record["draw_s"],
-                         record["encode_s"], tuple(record["origin"]), record["run"])
+                         record["encode_s"], tuple(record["origin"]), record["run"], record.get("batch_size", 0))
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{layout.commit(recipe.id, unit)} is no commit of this version: {type(error).__name__}: {error}",
                         "restore it, or delete it to draw the unit again") from None
@@ -113,24 +119,39 @@ def read_shard(store: Store, committed: Committed, columns: Sequence[str] | None
 
 
 class Drawer(UnitWorker):
-    """Stands in an actor: one generator, loaded once."""
+    """Stands in an actor: one generator, loaded once. A unit is written while the next one is drawn."""
+
+    at_once = AT_ONCE
 
     def load(self, plan: RunPlan) -> None:
         self.plan = plan
         plug = plugs.find(GENERATORS, plan.recipe.generator, "generator")
         self.generator = plug(plugs.options(plug, plan.generator_options, "generator"))
-        folder, digest = weights.fetch(self.generator.location(), self.generator.revision(), ReadOnlyFolder)
+        folder, digest, parts = model_parts.fetch(self.generator, ReadOnlyFolder)
         if digest != plan.recipe.weights:
             raise DataError(f"the weights at {self.generator.location()} are not those of the plan", "start a new run")
-        self.origin = self.generator.load(folder, digest, self.device)
+        self.origin = self.generator.load(folder, digest, self.device, **parts)
+        self.fits = plan.batch_size
+        good_for = self.generator.compiled_for(plan.batch_size, plan.recipe.size_px) if hasattr(self.generator, "compiled_for") else ""
+        self.compiled = compiled.Kept(self.store, self.run, plan.recipe.id, good_for)
+        self.compiled.take()
 
     def work(self, unit: Unit) -> dict[str, Any]:
         plan = self.plan
         done, ours = work_unit(
-            self.store, self.generator, self.origin, plan.recipe, plan.classes[unit.label], unit, plan.batch_size,
+            self.store, self.generator, self.origin, plan.recipe, plan.classes[unit.label], unit, self.fits,
             run=plan.run, starts=Starts(self.store, self.run, session=self.place.session), meter=self.meter,
+            refused=plan.batch_size if self.fits < plan.batch_size else 0, drawn=self._drawn,
         )
-        return {"asked": unit.hi - unit.lo, "made": done.made, "failed": len(done.failed), "ours": ours}
+        with self.meter.spending("upload"):
+            self.compiled.keep()
+        if ours:
+            self.fits = min(self.fits, done.batch_size)   # what did not fit once will not fit again
+        return {"asked": unit.hi - unit.lo, "made": done.made, "failed": len(done.failed), "ours": ours, "batch_size": done.batch_size}
+
+    def _drawn(self) -> None:
+        self.compiled.collect()
+        self.turns.done()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +179,7 @@ def generate(plan: RunPlan, units: Sequence[Unit], floor: Floor) -> Drawn:
     total = len(units) * plan.unit_size
     floor.advance((len(units) - len(missing)) * plan.unit_size)
     asked = sum(unit.hi - unit.lo for unit in missing)
-    ours = made = failed = 0
+    ours, made, failed, halved = 0, 0, 0, False
     by_host: dict[str, int] = {}
     for row in work_off(missing, Drawer, (plan,), floor, room="generate", deadline_s=plan.unit_deadline_s) if missing else ():
         ours, made, failed = ours + row["ours"], made + row["made"], failed + row["failed"]
@@ -166,6 +187,10 @@ def generate(plan: RunPlan, units: Sequence[Unit], floor: Floor) -> Drawn:
         floor.advance(row["asked"])
         if row["ours"]:
             by_host[row["host"]] = by_host.get(row["host"], 0) + row["made"]
+            if row["batch_size"] < plan.batch_size and not halved:
+                halved = True
+                floor.event("batch_halved", asked=plan.batch_size, drawn=row["batch_size"], host=row["host"],
+                            cure=f"set SALTWORKS_GENERATOR__BATCH_SIZE={row['batch_size']}: more does not fit into the device's memory")
     if asked != made + failed:
         raise JobError(f"{asked} samples were asked for, {made} made and {failed} failed: some got lost")
     return Drawn(ours, len(units) - ours, asked, made, failed, by_host)
@@ -179,7 +204,7 @@ def check_failed(failed: int, total: int, share: float, reason: str = "") -> Non
 
 
 def own_marks(store: Store, wanted: frozenset[str]) -> frozenset[str]:
-    """Those of ``wanted`` by which a sample below this root is recognised (``drawing.own_mark``), whoever drew it."""
+    """Those of ``wanted`` by which a sample below this root is recognised (``job.real.pixels.mark``), whoever drew it."""
     def known(key: str) -> set[str]:
         return wanted.intersection(json.loads(store.read(key)).get("marks", ()))
 

@@ -43,10 +43,15 @@ def options(plug: Any, values: Mapping[str, Any] | str, setting: str) -> BaseMod
 
 
 def identity(chosen: BaseModel) -> str:
-    """Canonical JSON of the options that are part of an identity."""
-    free = {
-        name
-        for name, field in type(chosen).model_fields.items()
-        if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("identity") is False
-    }
-    return canonical(chosen.model_dump(mode="json", exclude=free))
+    """Canonical JSON of the options that are part of an identity.
+
+    One that is marked ``if set`` stands in it unless it has its default: so an option that comes later, and is off, leaves
+    every identity as it was.
+    """
+    def told(name: str, extra: Any) -> bool:
+        how = extra.get("identity") if isinstance(extra, dict) else True
+        return how is not False and (how != "if set" or name in set_ones)
+
+    set_ones = chosen.model_dump(mode="json", exclude_defaults=True)
+    fields = {name for name, field in type(chosen).model_fields.items() if told(name, field.json_schema_extra)}
+    return canonical(chosen.model_dump(mode="json", include=fields))

@@ -13,6 +13,7 @@ import os
 import re
 import socket
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -32,11 +33,14 @@ from job.ground.stop import Stop
 from job.ground.store import Store
 from job.records import Unit
 from job.runplan import Pool, Price
+from job.turns import Turns
 from job.waiting import until_one_fits, watched
 from job.watch import Watch
 
 LOADS = 3     # processes of one host that may die while they load, before the room gives up
 _LOAD = re.compile(r"/(begun|loaded)-(.+)-(\d+)-[0-9a-f]+\.json$")
+_ends: dict[object, float] = {}   # deadlines of this process
+_arming = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +87,20 @@ class Place:
 
 
 class UnitWorker:
-    """Base of what stands in an actor. Subclasses make one result per unit; heavy loading belongs in ``load``."""
+    """Base of what stands in an actor. Subclasses make one result per unit; heavy loading belongs in ``load``.
+
+    ``at_once``: units that one process may have in hand. The first has the device until ``self.turns.done()``, and what is
+    left of it is done beside the next.
+    """
+
+    at_once = 1
 
     def __init__(self, place: Place, *args: Any) -> None:
         self.place, self.run, self.device = place, place.run, place.pool.device
         self.store = Store(place.url, place.retry_s)
         self.error: JobError | None = None
         self.stopped = False
+        self.turns = Turns()
         self.meter = Meter(self.store, place.run, place.room, gpus=place.pool.gpus, cpus=place.pool.cpus).start()
         marks = f"load-{place.session}"
         try:
@@ -126,16 +137,18 @@ class UnitWorker:
 
     def _turn(self, unit: Unit) -> dict[str, Any]:
         """The unit's work, unless all are asked to stop. On a machine that is about to end it waits for its own end:
-        Ray gives the unit to another process then."""
-        while True:
-            self.stopped = self.stopped or self.store.get(self.place.stop_key) is not None
-            if self.stopped:
-                return {"stopped": True}
-            with drain.busy(f"{self.place.room} {unit.name}"):
-                if not drain.asked():
-                    with deadline(self.place.deadline_s):
-                        return self.work(unit)
-            time.sleep(drain.EVERY_S)
+        Ray gives the unit to another process then. That it stopped is told when nothing of this process is in flight."""
+        with self.turns.one():   # who waits for the device has not begun
+            while True:
+                self.stopped = self.stopped or self.store.get(self.place.stop_key) is not None
+                if self.stopped:
+                    self.turns.others_end()
+                    return {"stopped": True}
+                with drain.busy(f"{self.place.room} {unit.name}"):
+                    if not drain.asked():
+                        with deadline(self.place.deadline_s):
+                            return self.work(unit)
+                time.sleep(drain.EVERY_S)
 
     def _bound_loads(self, marks: str) -> None:
         """Ray replaces a process that dies while it loads, without end and without a word."""
@@ -183,12 +196,27 @@ def check_device(pool: Pool, otherwise: str) -> None:
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """Ends the process if it is not left in time. A thread written in C does it, so that no held lock can stop it."""
-    faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__)
+    """Ends the process if it is not left in time. A thread written in C does it, so that no held lock can stop it.
+
+    There is one such thread for all deadlines of a process: it waits for the earliest.
+    """
+    mine = object()
+    with _arming:
+        _ends[mine] = time.monotonic() + seconds
+        _arm()
     try:
         yield
     finally:
-        faulthandler.cancel_dump_traceback_later()
+        with _arming:
+            del _ends[mine]
+            _arm()
+
+
+def _arm() -> None:
+    faulthandler.cancel_dump_traceback_later()
+    if _ends:
+        left_s = min(_ends.values()) - time.monotonic()
+        faulthandler.dump_traceback_later(max(left_s, 1e-3), exit=True, file=sys.__stderr__)
 
 
 def work_off(
@@ -238,7 +266,7 @@ def _rows(
     rows = [{"class_key": unit.class_key, "label": unit.label, "lo": unit.lo, "hi": unit.hi} for unit in units]
     dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
         worker, fn_constructor_args=(place, *args), batch_size=1, num_cpus=pool.cpus, num_gpus=pool.gpus or None,
-        resources=pool.custom or None, compute=ray.data.ActorPoolStrategy(size=pool.workers),
+        resources=pool.custom or None, compute=_actors(pool.workers, worker.at_once),
     )
     try:
         for row in dataset.iter_rows():
@@ -250,6 +278,16 @@ def _rows(
                         "likely memory: give the workers more, or look at the last lines of their logs") from error
     except ray.exceptions.RayError as error:
         raise TemporaryError(f"the pool of {worker.__name__} broke: {_last_line(error)}", "run again to resume") from error
+
+
+def _actors(size: int, at_once: int) -> Any:
+    """A pool of that many actors. Where one works on several units at once it is sent no more than those."""
+    import ray.data
+
+    if at_once == 1:
+        return ray.data.ActorPoolStrategy(size=size)
+    return ray.data.ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=at_once, max_concurrent_calls_per_actor=at_once,
+                                      enable_true_multi_threading=True)
 
 
 def _last_line(error: BaseException) -> str:

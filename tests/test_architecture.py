@@ -18,8 +18,7 @@ LEVELS = (   # an import may stay on its level or go down, never up
     {
         "pool", "lives", "drawing", "fitting", "fitting_together", "generate", "decisions", "trainset", "measure", "sweep", "report",
         "publish", "admit", "kube", "kube_jobs", "watch", "cluster", "preview", "doctor", "settings_table",
-        "waiting", "pilot",
-        "chip", "doctor_gpu",
+        "waiting", "pilot", "chip", "doctor_gpu", "turns", "compiled",
     },
     {"river"},
     {"run", "demo"},
@@ -29,7 +28,7 @@ LEVELS = (   # an import may stay on its level or go down, never up
 ROOMS = ("generate", "measure", "filtering", "mixing", "sweep", "report", "publish")   # left to right
 COLD = {"plan", "splitting", "near_duplicates", "filtering", "mixing", "arms", "choosing", "halving", "advising", "folds", "statistics"}
 HOT = {"cluster", "watch", "drawing", "generate", "measure", "sweep", "trainset", "pool", "waiting", "fitting", "fitting_together",
-       "pilot", "chip"}
+       "pilot", "chip", "turns", "compiled"}
 BLIND = COLD - {"plan", "splitting"} | HOT - {"cluster"} | {"decisions", "publish", "report"}   # they take parts of the plan
 PLUGS = {"generators", "metrics", "tasks", "real"}
 
@@ -114,7 +113,7 @@ def test_a_plug_never_imports_a_plug(path: Path) -> None:
         others = {module(one) for one in FILES if room(module(one)) in PLUGS and one.name != "__init__.py"} - {mine}
         shared = {   # tools, no plugs
             "job.real.pixels", "job.real.rows", "job.real.given", "job.real.cifar10_files", "job.real.parquet_files", "job.real.tar_files",
-            "job.metrics.features"}
+            "job.metrics.features", "job.generators.pace", "job.generators.pipelines", "job.generators.prompts"}
         assert not {".".join(name.split(".")[:3]) for name in imports(path)} & (others - shared)
 
 

@@ -20,8 +20,9 @@ GENERATORS: Mapping[str, str] = {
 class Generator(Protocol):
     """Draws labelled images.
 
-    ``Options`` fields that change the pictures are part of the recipe; one that does not (batch size, compile)
-    says ``json_schema_extra={"identity": False}``. Heavy imports belong inside ``load`` and ``draw``.
+    ``Options`` fields that change the pictures are part of the recipe; one that does not (compile, decode batch) says
+    ``json_schema_extra={"identity": False}``, and one that came after others had drawn may say ``"if set"``. Heavy
+    imports belong inside ``load`` and ``draw``.
     """
 
     Options: ClassVar[type[BaseModel]]
@@ -43,3 +44,13 @@ class Generator(Protocol):
 
     def draw(self, specs: Sequence[SampleSpec]) -> list[Sample | Failure]:
         """One result per spec, in their order: uint8 HWC RGB of the spec's size, or the reason why there is none."""
+
+
+class Extras(Protocol):
+    """What a generator may have besides; whoever needs it looks whether it is there."""
+
+    def parts(self) -> Mapping[str, str]:
+        """Locations of further models, by the names under which ``load`` is given their folders; their digests are the recipe's too."""
+
+    def compiled_for(self, batch_size: int, size_px: int) -> str:
+        """What code that is compiled in this process is good for, as text; empty where there is none, or none is to be kept."""

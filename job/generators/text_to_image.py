@@ -2,18 +2,23 @@
 
 The label is the prompt's class. Each sample's noise comes from a generator of its own on the CPU, seeded by the spec,
 so it depends neither on the batch nor on the device. Weights are local safetensors; no code of a model's author runs.
+What changes pictures is an option with a name and part of the recipe: ``pipelines`` does it. What only makes the device
+faster is none: ``pace`` and ``prompts`` do that. Recipes of options for known models stand in docs/generation.md.
 """
 
 import inspect
 import re
-from collections.abc import Sequence
-from difflib import get_close_matches
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from job.errors import DataError, SettingsError, redact
-from job.ground.pixels import NOT_FINITE, fault
+from job.generators import pace, pipelines
+from job.generators.prompts import Prompts
+from job.ground.lineage import canonical
+from job.ground.model_parts import joined_licence
+from job.ground.pixels import NOT_FINITE
 from job.ground.weights import ancestry_of
 from job.records import Failure, Origin, Sample, SampleSpec
 
@@ -21,6 +26,7 @@ if TYPE_CHECKING:
     import torch
 
 NOT_IDENTITY = {"identity": False}
+IF_SET = {"identity": "if set"}   # a recipe holds no word of it where it is off: pictures drawn before there was such an option stay valid
 
 
 class TextToImage:
@@ -62,6 +68,40 @@ class TextToImage:
             Literal["fp32", "bf16", "fp16"],
             Field(description="number format on the device; bf16 needs an Ampere GPU or later, fp16 any GPU"),
         ] = "fp32"
+        guidance_share: Annotated[
+            float,
+            Field(gt=0, le=1, description="share of the steps that are guided, the first ones; the others cost half (SD, SDXL)",
+                  json_schema_extra=IF_SET),
+        ] = 1.0
+        vae: Annotated[
+            str,
+            Field(description="another autoencoder for the same latents, such as a tiny one: a folder, bucket prefix or hub id; empty: "
+                  "the model's own (the digest of its weights is identity)", json_schema_extra=NOT_IDENTITY),
+        ] = ""
+        cache_interval: Annotated[
+            int,
+            Field(ge=1, le=20, description="of so many steps one computes a transformer's blocks, and the others extrapolate them "
+                  "(TaylorSeer); 1: every step does; not for UNets", json_schema_extra=IF_SET),
+        ] = 1
+        linears: Annotated[
+            Literal["full", "fp8"],
+            Field(description="fp8 has large linear layers in 8-bit floats, by torchao on Ada or Hopper GPUs and later; full: as dtype "
+                  "says", json_schema_extra=IF_SET),
+        ] = "full"
+        decode_batch: Annotated[
+            Literal["auto"] | Annotated[int, Field(ge=1)],
+            Field(description="images that the autoencoder decodes at once; auto: 8 of 1024 px, 32 of 512", json_schema_extra=NOT_IDENTITY),
+        ] = "auto"
+        compile: Annotated[
+            Literal["none", "whole", "regional"],
+            Field(description="what PyTorch compiles, once per process: the whole denoiser and decoder (UNets), or the repeated blocks "
+                  "alone (transformers); pays on a GPU", json_schema_extra=NOT_IDENTITY),
+        ] = "none"
+        compile_cache: Annotated[
+            bool,
+            Field(description="keep what was compiled below the run's own root, so that later pods start warm; it is code that they "
+                  "run, so false where others can write there", json_schema_extra=NOT_IDENTITY),
+        ] = True
 
     def __init__(self, options: BaseModel) -> None:
         self.options = self.Options.model_validate(options)
@@ -72,26 +112,27 @@ class TextToImage:
     def revision(self) -> str:
         return self.options.revision
 
-    def load(self, folder: str, digest: str, device: str) -> Origin:
+    def parts(self) -> Mapping[str, str]:
+        """Further models beside the one at ``location``, by what ``load`` calls them; their digests are part of the recipe."""
+        return {"vae": self.options.vae} if self.options.vae else {}
+
+    def load(self, folder: str, digest: str, device: str, vae: str = "") -> Origin:
         """Load the pipeline from a local folder onto ``cpu`` or ``cuda``.
 
         Raises ``DataError`` for a folder that is no such pipeline, or a number format that the device lacks, and
         ``SettingsError`` for an unknown scheduler or an option that this pipeline cannot take.
         """
         licence, depth, ancestry = ancestry_of(folder, digest)
-        dtype = _dtype(self.options.dtype, device)
-        scheduler = _scheduler(self.options.scheduler)
-        self._pipeline = _pipeline(folder, dtype, self.options.variant)
+        if vae:
+            licence = joined_licence(licence, ancestry_of(vae, "")[0])
+        dtype = pipelines.dtype(self.options.dtype, device)
+        scheduler = pipelines.scheduler(self.options.scheduler)
+        self._pipeline, self._device = pipelines.load(folder, dtype, self.options.variant, vae), device
         if scheduler:
-            known = {one.__name__ for one in self._pipeline.scheduler.compatibles}
-            if scheduler.__name__ not in known:
-                raise SettingsError(f"scheduler={self.options.scheduler!r} does not suit this model",
-                                    f"use one of {', '.join(sorted(known))}")
-            self._pipeline.scheduler = scheduler.from_config(self._pipeline.scheduler.config)
+            pipelines.use_scheduler(self._pipeline, scheduler)
         self._arguments = self._call_arguments()
         self._pipeline.to(device)
-        if device == "cuda":
-            _channels_last(self._pipeline)
+        self._make_fast()
         commit = digest if re.fullmatch(r"[0-9a-f]{40}", digest) else self.options.revision
         return Origin(redact(self.options.model), commit, self.options.licence or licence, depth, ancestry)
 
@@ -110,7 +151,10 @@ class TextToImage:
         arguments["generator"] = [torch.Generator("cpu").manual_seed(spec.seed) for spec in specs]
         if self.options.negative_prompt:
             arguments["negative_prompt"] = [self.options.negative_prompt] * len(specs)
-        output = self._pipeline(**arguments)
+        if self._decoding:
+            self._decoding.most = pace.decode_batch(self.options.decode_batch, size_px)
+        with self._attention(), pace.told(self.options.compile):
+            output = self._pipeline(**arguments)
         height, width = output.images.shape[-2:]
         if (height, width) != (size_px, size_px):
             raise DataError(f"the pipeline drew {width}×{height} px instead of {size_px}", "choose a size that it knows")
@@ -129,7 +173,7 @@ class TextToImage:
         pixels_MHWC = levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
         results: list[Sample | Failure] = []
         for spec, pixels_HWC, is_finite, is_blanked in zip(specs, pixels_MHWC, finite, blanked, strict=True):
-            reason = "blanked by the safety checker" if is_blanked else fault(pixels_HWC) if is_finite else NOT_FINITE
+            reason = "blanked by the safety checker" if is_blanked else "" if is_finite else NOT_FINITE
             # A copy: a view would keep the whole batch in memory as long as one image of it is kept.
             results.append(Failure(spec, reason) if reason else Sample(spec, pixels_HWC.copy()))
         return results
@@ -140,69 +184,45 @@ class TextToImage:
         # With true_cfg_scale (FLUX, Qwen) a negative prompt has no effect unless guidance is done twice.
         if self.options.negative_prompt and ("negative_prompt" not in known or "true_cfg_scale" in known):
             raise SettingsError(f"{type(self._pipeline).__name__} makes no use of negative_prompt", "leave it empty")
+        if self.options.negative_prompt and pipelines.distilled_guidance(self._pipeline):
+            raise SettingsError("this model has guidance built in (it is a latent consistency model) and makes no use of negative_prompt",
+                                "leave it empty")
         wanted = {
             "num_inference_steps": self.options.steps,
             "guidance_scale": self.options.guidance,
             "output_type": "pt",
             "clean_caption": False,   # would rewrite the prompt with libraries that may be missing
         }
+        if self.options.guidance_share < 1:
+            end = pipelines.guided_for(self._pipeline, self.options.guidance_share, self.options.guidance)
+            wanted |= {"callback_on_step_end": end,
+                       "callback_on_step_end_tensor_inputs": list(pipelines.HALVES[type(self._pipeline).__name__])}
         return {name: value for name, value in wanted.items() if name in known}
 
+    def _make_fast(self) -> None:
+        """The pipeline stands on its device: what is to be done once, in the order in which it has to be."""
+        pipeline, chosen = self._pipeline, self.options
+        if hasattr(pipeline, "encode_prompt"):
+            pipeline.encode_prompt = Prompts(pipeline.encode_prompt)
+        self._decoding = None
+        if hasattr(getattr(pipeline, "vae", None), "decode"):
+            self._decoding = pipeline.vae.decode = pace.Decoding(pipeline.vae.decode)
+        if self._device == "cuda":
+            pace.channels_last(pipeline)
+        if chosen.linears == "fp8":
+            pipelines.fp8(pipeline, self._device, chosen.dtype)
+        if chosen.cache_interval > 1:
+            pipelines.cache(pipeline, chosen.cache_interval)
+        pace.compiled(pipeline, chosen.compile)
+        self._attention = pace.attention(self._device)
 
-def _dtype(name: str, device: str) -> "torch.dtype":
-    import torch
+    def compiled_for(self, batch_size: int, size_px: int) -> str:
+        """What compiled code of this process is good for, for ``job.compiled``; empty where none is made, or none is to be kept."""
+        import diffusers
+        import torch
 
-    if name == "fp16" and device == "cpu":
-        raise DataError("dtype=fp16 needs a GPU: half precision does not run on this CPU", "use fp32")
-    if name == "bf16" and device == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
-        raise DataError(f"dtype=bf16 is not supported by this GPU ({torch.cuda.get_device_name()})", "use fp16")
-    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
-
-
-def _scheduler(name: str) -> Any:
-    """The scheduler class of that name, or None for the model's own."""
-    import diffusers
-
-    if not name:
-        return None
-    found = getattr(diffusers, name, None)
-    if not (isinstance(found, type) and issubclass(found, diffusers.SchedulerMixin)):
-        near = get_close_matches(name, [one for one in dir(diffusers) if one.endswith("Scheduler")])
-        raise SettingsError(f"scheduler={name!r} is no scheduler of diffusers",
-                            f"did you mean {', '.join(near)}?" if near else "leave it empty for the model's own")
-    return found
-
-
-def _pipeline(folder: str, dtype: "torch.dtype", variant: str) -> Any:
-    """The pipeline in the folder, on the CPU, without a word."""
-    import diffusers
-    import transformers
-    from safetensors import SafetensorError
-
-    for library in (diffusers, transformers):
-        library.utils.logging.set_verbosity_error()
-        library.utils.logging.disable_progress_bar()
-    try:
-        pipeline = diffusers.AutoPipelineForText2Image.from_pretrained(
-            folder, dtype=dtype, variant=variant or None, use_safetensors=True, local_files_only=True)
-    except ImportError as error:
-        raise DataError(f"the pipeline in {folder!r} needs a missing package: {_line(error)}", "add it to the image") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-        raise DataError(f"{folder!r} is no text-to-image pipeline of diffusers: {_line(error)}",
-                        "name a folder with model_index.json and safetensors, as save_pretrained() writes it") from error
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]   # theirs run over many lines
-
-
-def _channels_last(pipeline: Any) -> None:
-    """Convolutions on tensor cores want NHWC; the numbers stay the same."""
-    import torch
-
-    for name in ("unet", "vae"):
-        module = getattr(pipeline, name, None)
-        if module is not None:
-            module.to(memory_format=torch.channels_last)
+        if self.options.compile == "none" or not self.options.compile_cache:
+            return ""
+        gpu = [torch.cuda.get_device_name(), *torch.cuda.get_device_capability()] if self._device == "cuda" else ["cpu"]
+        return canonical([self.options.model_dump(mode="json", include={"compile", "decode_batch", "dtype", "linears"}),
+                          torch.__version__, diffusers.__version__, gpu, batch_size, size_px])

@@ -26,6 +26,7 @@ from job.runplan import Price
 
 BEAT_S = 30.0
 READERS = 16
+BESIDE = ("upload", "encode")   # what can be done while the device is at work, the least of it first
 Spent = dict[str, float]   # seconds by kind
 Key = tuple[str, str, float, float, str]   # of a line: room, kind, GPUs and CPUs held, and the trial that was held (or nothing)
 
@@ -38,6 +39,9 @@ def wall(room: str, seconds: float) -> tuple[str, str, float, float, float]:
 class Meter:
     """Where the seconds of one process go. One kind at a time: what is not claimed is idle.
 
+    Where threads work side by side, what one of them does on the device counts, and else what is done beside it: the
+    kinds add up to the time that passed, and ``encode`` and ``upload`` are what the device waited for.
+
     ``clock`` counts seconds and never goes back. ``beat`` may be called by anyone at any time; ``start`` calls it every
     ``every_s`` seconds from a thread of its own, and when the process ends. Storage trouble never stops the work that is
     metered: the next heartbeat says it all again. ``part_of``: the trial whose driver tells for how long it was held.
@@ -49,9 +53,10 @@ class Meter:
     ) -> None:
         self.process = f"{part_of}/{uuid.uuid4().hex[:12]}".lstrip("/")
         self._every_s = every_s
-        self._store, self._run, self._room, self._held, self._clock = store, run, room, (gpus, cpus), clock
+        self._store, self._run, self._room, self._held, self.clock = store, run, room, (gpus, cpus), clock
         self._seconds: Spent = {}
         self._told: Spent = {}
+        self._doing: dict[int, list[str]] = {}   # by thread, the innermost kind last
         self._kind, self._since = "idle", clock()
         self._lock, self._writing = threading.RLock(), threading.Lock()
         self._sequence = 0
@@ -59,23 +64,30 @@ class Meter:
     @contextmanager
     def spending(self, kind: str) -> Iterator[None]:
         """What happens inside is of this kind; the kind from before goes on afterwards."""
-        before = self._switch(kind)
+        with self._lock:
+            mine = self._doing.setdefault(threading.get_ident(), [])
+            mine.append(kind)
+            self._account()
         try:
             yield
         finally:
-            self._switch(before)
+            with self._lock:
+                mine.pop()
+                self._account()
 
     def seconds(self) -> Spent:
         """Seconds by kind up to now."""
         with self._lock:
-            self._switch(self._kind)
+            self._account()
             return dict(self._seconds)
 
     def since(self) -> dict[str, Any]:
         """What a commit tells: seconds by kind since the commit before it, and what this process holds."""
-        now, gpus, cpus = self.seconds(), *self._held
-        spent = {kind: round(seconds - self._told.get(kind, 0.0), 4) for kind, seconds in now.items()}
-        self._told = now
+        gpus, cpus = self._held
+        with self._lock:
+            now = self.seconds()
+            spent = {kind: round(seconds - self._told.get(kind, 0.0), 4) for kind, seconds in now.items()}
+            self._told = now
         return {"spent_s": {kind: seconds for kind, seconds in spent.items() if seconds}, "gpus": gpus, "cpus": cpus}
 
     def rows(self) -> list[list[Any]]:
@@ -93,13 +105,15 @@ class Meter:
         _beating(self.beat, self._every_s, threading.Event())
         return self
 
-    def _switch(self, kind: str) -> str:
-        with self._lock:
-            now = self._clock()
-            if now > self._since:
-                self._seconds[self._kind] = self._seconds.get(self._kind, 0.0) + now - self._since
-            before, self._kind, self._since = self._kind, kind, now
-            return before
+    def _account(self) -> None:
+        """Book the time up to now to the kind that it was, and see which it is from now on."""
+        now = self.clock()
+        if now > self._since:
+            self._seconds[self._kind] = self._seconds.get(self._kind, 0.0) + now - self._since
+        kinds = {doing[-1] for doing in self._doing.values() if doing}
+        beside = sorted(kinds.intersection(BESIDE), key=BESIDE.index)
+        self._kind = next(iter(sorted(kinds.difference(BESIDE))), beside[-1] if beside else "idle")
+        self._since = now
 
 
 class Ledger:

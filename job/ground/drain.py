@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ import psutil
 EVERY_S = 0.5       # how often the flag is looked for, and the busy are counted
 OUTLASTS_S = 90.0   # by which the flag outlasts the grace; seen: a pod that went 30 s after its preStop had ended
 SLACK_S = 1.0       # by which two readings of when a process began may differ
+_mine: list[str] = []   # what this process is in the middle of: a unit may be drawn while another is written
+_telling = threading.Lock()
 
 
 def folder() -> Path:
@@ -49,15 +52,25 @@ def forget_older() -> None:
 @contextmanager
 def busy(what: str) -> Iterator[None]:
     """This process is in the middle of something. Entered before ``asked`` is called, or a drain could miss it."""
-    mine = folder() / f"busy-{os.getpid()}.json"
-    with contextlib.suppress(OSError):   # a full disk is no reason to stop: then a drain waits for one less
-        mine.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        mine.write_text(json.dumps({"what": what, "born": psutil.Process().create_time()}))
+    _tell(_mine.append, what)
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):
-            mine.unlink()
+        _tell(_mine.remove, what)
+
+
+def _tell(change: Callable[[str], None], what: str) -> None:
+    """Write down what this process is in the middle of now. A reader sees the old words or the new ones, never none."""
+    file = folder() / f"busy-{os.getpid()}.json"
+    with _telling:
+        change(what)
+        with contextlib.suppress(OSError):   # a full disk is no reason to stop: then a drain waits for one less
+            if not _mine:
+                return file.unlink()
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fresh = file.with_name(f"new-{os.getpid()}")
+            fresh.write_text(json.dumps({"what": " and ".join(_mine), "born": psutil.Process().create_time()}))
+            fresh.replace(file)
 
 
 def at_work() -> dict[int, str]:

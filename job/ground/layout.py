@@ -136,6 +136,13 @@ class Run:
     def starts(self, unit_name: str) -> str:
         return f"{self.root}starts/{unit_name}/"
 
+    def compiled(self, name: str) -> str:
+        """Record of what a process of one kind has compiled; ``name`` is the digest of what it is good for."""
+        return f"{self.root}compiled/{name}.json"
+
+    def compiled_data(self, name: str, sha256: str) -> str:
+        return f"{self.root}compiled/{name}-{sha256}.bin"
+
     def stop(self, process: str) -> str:
         """Tells the workers of one driver to begin nothing more."""
         return f"{self.root}stops/{process}.json"

@@ -16,8 +16,12 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from job.errors import DataError
-from job.ground.pixels import FORMATS, decode_marked
+from job.ground.pixels import FORMATS, decode, decode_marked, encode
 
+LATTICE_FROM_PX = 128   # of the shorter side: smaller pictures are hashed whole, which costs little
+BLOCK_PX = 8            # JPEG codes blocks of this side one by one, as long as no channel is subsampled
+LATTICE = 8             # of them along the shorter side are enough to know a picture by
+MARK = 16               # hex digits
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 Item = TypeVar("Item")
@@ -25,12 +29,48 @@ Result = TypeVar("Result")
 
 
 def digest(pixels_HWC: np.ndarray) -> str:
-    """sha256 (64 hex digits) of size and RGB bytes: the same picture has the same digest in every file format.
+    """64 hex digits of size and RGB bytes: the same picture has the same digest in every file format.
 
-    The size is hashed too, because a 2×8 picture can have the bytes of a 4×4 one.
+    The size is hashed too, because a 2×8 picture can have the bytes of a 4×4 one. sha256, of which the last 64 bits make
+    room for the picture's ``mark`` from 128 px on.
     """
     height, width, _ = pixels_HWC.shape
-    return hashlib.sha256(f"{width}x{height}:".encode() + pixels_HWC.tobytes()).hexdigest()
+    whole = _hash(width, height, pixels_HWC)
+    return whole if min(height, width) < LATTICE_FROM_PX else whole[:-MARK] + _hash(width, height, lattice(pixels_HWC))[:MARK]
+
+
+def mark(pixel_digest: str) -> str:
+    """What a picture is recognised by: 64 bits of its digest, enough to find it again among billions.
+
+    From 128 px on they are a hash of its ``lattice`` alone. A JPEG of the lattice decodes to the lattice of the JPEG, so
+    the mark of a picture that is about to be stored is known without decoding all of it (``mark_in``).
+    """
+    return pixel_digest[-MARK:]
+
+
+def mark_in(encoding: str, pixels_HWC: np.ndarray) -> str:
+    """The mark that this picture will have once ``job.ground.pixels.encode`` has written it."""
+    height, width, _ = pixels_HWC.shape
+    if encoding == "png":
+        return mark(digest(pixels_HWC))
+    if min(height, width) < LATTICE_FROM_PX:
+        return mark(digest(decode(encode(pixels_HWC, encoding))))
+    return _hash(width, height, decode(encode(lattice(pixels_HWC), encoding)))[:MARK]
+
+
+def lattice(pixels_HWC: np.ndarray) -> np.ndarray:
+    """Blocks of 8×8 pixels spread evenly over the picture, eight or more in either direction, put together: 64 px for a square."""
+    down, across = (side // BLOCK_PX for side in pixels_HWC.shape[:2])
+    every = min(down, across) // LATTICE
+    whole = pixels_HWC[: down * BLOCK_PX, : across * BLOCK_PX].reshape(down, BLOCK_PX, across, BLOCK_PX, 3)
+    blocks = whole[every // 2 :: every, :, every // 2 :: every]
+    return blocks.reshape(blocks.shape[0] * BLOCK_PX, blocks.shape[2] * BLOCK_PX, 3)
+
+
+def _hash(width: int, height: int, pixels_HWC: np.ndarray) -> str:
+    hashed = hashlib.sha256(f"{width}x{height}:".encode())
+    hashed.update(np.ascontiguousarray(pixels_HWC).data)
+    return hashed.hexdigest()
 
 
 def dhash(pixels_HWC: np.ndarray) -> int:

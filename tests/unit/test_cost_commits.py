@@ -69,12 +69,12 @@ def test_commits_tell_their_seconds_by_kind_and_together_all_that_their_process_
         unit = Unit(WORDS.key, 0, lo, lo + 8)
         work_unit(store, Slow(clock), ORIGIN, RECIPE, WORDS, unit, 4, run="run", starts=Starts(store, RUN), meter=meter)
         told.append(json.loads(store.read(layout.commit(RECIPE.id, unit))))
-    assert [one["spent_s"] for one in told] == [{"load": 11, "draw": 4, "encode": 3}, {"draw": 4, "encode": 3, "idle": 5}]
+    assert [one["spent_s"] for one in told] == [{"load": 11, "draw": 4, "upload": 3}, {"draw": 4, "upload": 3, "idle": 5}]
     assert {(one["gpus"], one["cpus"], one["process"]) for one in told} == {(0.5, 2, meter.process)}
-    assert {(one["draw_s"], one["encode_s"]) for one in told} == {(4, 3)}
+    assert {(one["draw_s"], one["encode_s"]) for one in told} == {(4, 0)}
     meter.beat()
     billed = {one.kind: one.seconds for one in Ledger(store, RUN).total(FREE)}
-    assert billed == {kind: sum(one["spent_s"].get(kind, 0.0) for one in told) for kind in ("load", "draw", "encode", "idle")}
+    assert billed == {kind: sum(one["spent_s"].get(kind, 0.0) for one in told) for kind in ("load", "draw", "upload", "idle")}
 
 
 def test_the_wall_of_a_room_is_told_while_it_is_open_and_once_when_it_is_left_or_breaks(tmp_path: Path) -> None:

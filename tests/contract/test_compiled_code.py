@@ -1,0 +1,132 @@
+"""Compiled code is kept below the run's root, read by the next process, and never run if it is not what was kept."""
+
+import json
+import shutil
+import uuid
+from pathlib import Path
+
+import pytest
+import torch
+
+from job.compiled import Kept
+from job.errors import DataError, TemporaryError
+from job.ground import layout
+from job.ground.store import Store
+
+pytestmark = [
+    pytest.mark.contract,
+    pytest.mark.skipif(not shutil.which("g++"), reason="PyTorch compiles with a C++ compiler"),
+]
+RUN = layout.Run("digits", "run")
+
+
+def compile_something() -> None:
+    """A product that PyTorch compiles."""
+    torch._dynamo.reset()
+    layer = torch.nn.Linear(3, 3)
+    with torch.no_grad():
+        torch.compile(layer, dynamic=False)(torch.ones(2, 3))
+
+
+class Process:
+    """What a process begins with: no compiled code of its own anywhere."""
+
+    def __init__(self) -> None:
+        from torch._inductor.utils import fresh_cache
+        from torch.compiler._cache import CacheArtifactManager
+
+        self._both = (fresh_cache(), CacheArtifactManager.with_fresh_cache())
+
+    def __enter__(self) -> None:
+        for one in self._both:
+            one.__enter__()
+
+    def __exit__(self, *_: object) -> None:
+        for one in self._both[::-1]:
+            one.__exit__(None, None, None)
+        torch._dynamo.reset()
+
+
+def kept(store: Store, good_for: str = "this machine") -> Kept:
+    """A first process has compiled and kept."""
+    with Process():
+        one = Kept(store, RUN, "recipe", good_for)
+        assert not one.take()
+        compile_something()
+        one.collect()
+        one.keep()
+    return one
+
+
+def hits() -> int:
+    from torch._dynamo.utils import counters
+
+    return counters["inductor"]["fxgraph_cache_hit"]
+
+
+@pytest.mark.parametrize("place", ["folder", "memory"])
+def test_what_one_process_compiled_the_next_one_does_not_compile_again(place: str, tmp_path: Path) -> None:
+    store = Store(str(tmp_path) if place == "folder" else f"memory://{uuid.uuid4().hex}", 0)
+    kept(store)
+    keys = [key for key, _ in store.list("")]
+    assert [key.rpartition(".")[2] for key in keys] == ["bin", "json"]
+    assert all(key.startswith(f"{RUN.root}compiled/") for key in keys)
+    with Process():
+        later = Kept(store, RUN, "recipe", "this machine")
+        assert later.take()
+        before = hits()
+        compile_something()
+        assert hits() == before + 1
+        later.collect()
+        later.keep()
+    assert [key for key, _ in store.list("")] == keys   # written once
+    for other in (Kept(store, RUN, "recipe", "another machine"), Kept(store, RUN, "another recipe", "this machine")):
+        assert not other.take()
+
+
+@pytest.mark.parametrize("damage", ["data", "size", "record"])
+def test_code_that_is_not_what_was_kept_is_refused_and_not_read(damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(str(tmp_path), 0)
+    kept(store)
+    (data_key, _), (record_key, _) = store.list("")
+    record = json.loads(store.read(record_key))
+    if damage == "data":
+        store.replace(data_key, b"other" + store.read(data_key)[5:])
+    elif damage == "size":
+        store.replace(record_key, json.dumps({**record, "bytes": record["bytes"] - 1}).encode())
+    else:
+        store.replace(record_key, b"[]")
+    monkeypatch.setattr(torch.compiler, "load_cache_artifacts", lambda data: pytest.fail("it was read"))
+    with pytest.raises(DataError) as caught:
+        Kept(store, RUN, "recipe", "this machine").take()
+    assert "SALTWORKS_GENERATOR__OPTIONS__COMPILE_CACHE=false" in caught.value.cure
+
+
+def test_where_it_is_off_nothing_is_read_or_written(tmp_path: Path) -> None:
+    class Untouched(Store):
+        def get(self, key: str) -> bytes | None:
+            pytest.fail(f"read {key}")
+
+        def create(self, key: str, data: bytes) -> bool:
+            pytest.fail(f"wrote {key}")
+
+    off = Kept(Untouched(str(tmp_path), 0), RUN, "recipe", "")
+    assert not off.take()
+    compile_something()
+    off.collect()
+    off.keep()
+
+
+def test_storage_trouble_costs_the_warm_start_and_no_work(tmp_path: Path) -> None:
+    class Down(Store):
+        def get(self, key: str) -> bytes | None:
+            raise TemporaryError("not today")
+
+        create = get   # type: ignore[assignment]
+
+    kept(Down(str(tmp_path), 0))
+    store = Store(str(tmp_path / "gone"), 0)
+    kept(store)
+    data_key = store.list("")[0][0]
+    store.delete(data_key)
+    assert not Kept(store, RUN, "recipe", "this machine").take()   # a record without its data: compiled anew
