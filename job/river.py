@@ -154,6 +154,9 @@ class River:
         for words in self.plan.classes:
             if words.key not in stored:
                 mine = [one for one in self.committed if one.unit.class_key == words.key]
+                if not mine:   # a class that is to get no image: nothing was drawn, so nothing is decided
+                    tallies[words.key], _ = decisions.judge(self.store, self.plan, words, mine, self.plan.quotas[words.label])
+                    continue
                 tallies[words.key], key = decisions.decide(self.store, self.plan, words, mine)
                 if key:
                     stored[words.key] = key
