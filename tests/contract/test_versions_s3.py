@@ -1,5 +1,6 @@
 """The life of versions on S3: the same objects, the same pointer, the same clean-up as on a folder."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -32,5 +33,6 @@ def test_versions_live_on_s3_as_they_do_in_memory(bucket: str, tmp_path: Path) -
         assert any("/commits/" in one.key for one in told)
         verify(store, "pets", 1).check()
         assert pointer.latest(store, "pets").version == 1   # type: ignore[union-attr]
-    on_s3, in_memory = ({key for key in contents(store) if "/submissions/" not in key} for store in stores)
+    on_s3, in_memory = (   # a report tells how fast its images were drawn, so its digest differs
+        {re.sub(r"/report-\w{64}", "/report", key) for key in contents(store) if "/submissions/" not in key} for store in stores)
     assert on_s3 == in_memory

@@ -40,7 +40,7 @@ class Clock:
 
 
 def units(*draw_s: float, made: int = 256) -> list[Committed]:
-    return [Committed(Unit("cat", 0, at * 256, at * 256 + 256), "key", "0" * 64, 1, made, (), seconds, 1.0, ("", "", ""), "run")
+    return [Committed(Unit("cat", 0, at * 256, at * 256 + 256), "key", "0" * 64, 1, made, (), seconds, 1.0, ("", "", ""), "run", 8)
             for at, seconds in enumerate(draw_s)]
 
 
