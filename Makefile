@@ -9,7 +9,7 @@ IMAGE  ?= saltworks:$(VERSION)
 BUILD  ?= docker build
 UV     := $(VENV)/bin/uv pip install --quiet --python $(PY) --compile-bytecode --require-hashes
 
-.PHONY: help demo test chart chart-test fault fault-part nodes e2e e2e-full lab bench bench-draw scale docs lint image lock
+.PHONY: help demo test chart chart-test flow-long fault fault-part nodes e2e e2e-full lab bench bench-draw scale docs lint image lock
 
 help:                     ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /	/' | expand -t 12
@@ -20,7 +20,10 @@ demo: $(VENV)/.runtime    ## the whole job on the embedded default, into ./demo-
 test: $(VENV)/.dev        ## the fast tiers: unit, contract, architecture, flow
 	$(PY) -m ruff check .
 	$(PY) -m pytest -m "unit or contract" -n 2 -q
-	$(PY) -m pytest -m flow
+	$(PY) -m pytest -m "flow and not long"
+
+flow-long: $(VENV)/.dev   ## whole jobs that make test has no time for: every arm, cross-fitting, the benchmarks in small
+	$(PY) -m pytest -m "flow and long" --durations=10
 
 fault: $(VENV)/.dev       ## kills, storage trouble, hostile input: every schedule and 25 + 5 real kills
 	$(PY) -m pytest -m "fault and not nodes" --whole -n 2 --dist loadfile --durations=20

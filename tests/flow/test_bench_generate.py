@@ -13,7 +13,7 @@ from bench import models
 from bench.generate import LOOPS, PROFILES, Turn, ratios, summed_up
 from job import chip
 
-pytestmark = [pytest.mark.flow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.flow, pytest.mark.long, pytest.mark.timeout(300)]
 META = torch.device("meta")
 PUBLISHED = {   # millions of weights, and TFLOP of one image: of the UNet at its own size, the decoder, the readers of prompts
     "sd15": (859.5, 0.8033, 2.514, {"text_encoder": (123.1, 0.0133)}),

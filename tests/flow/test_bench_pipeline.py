@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.flow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.flow, pytest.mark.long, pytest.mark.timeout(300)]
 
 
 def test_both_halves_run_and_say_what_they_measured(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from bench.sweep import Made, make
 from bench.sweep_lab import loops
 
-pytestmark = [pytest.mark.flow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.flow, pytest.mark.long, pytest.mark.timeout(900)]
 SMALL = ("--sweep.alphas", "0,.25", "--sweep.seeds", "2", "--train.steps", "3")
 
 

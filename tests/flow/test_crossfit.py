@@ -13,7 +13,7 @@ from job.ground.store import Store
 from tests.flow.conftest import SMALL
 from tests.folders import class_folders, write
 
-pytestmark = [pytest.mark.flow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.flow, pytest.mark.long, pytest.mark.timeout(900)]
 
 
 def test_every_fold_is_a_run_and_all_of_them_give_one_verdict_that_can_be_made_again(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.flow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.flow, pytest.mark.long, pytest.mark.timeout(900)]
 
 
 def test_a_run_with_every_arm_a_curve_named_classes_and_a_recall_says_what_each_of_them_gave(tmp_path: Path, job: Callable) -> None:
