@@ -67,8 +67,8 @@ def advise(pilot: Pilot, *, confirm_seeds: int, n_test: int) -> Advice:
 
     Raises ``JobError`` unless the three arms are alike.
     """
-    gain = _gain(pilot.mixed_SN, pilot.real_SN, pilot.weights_N)
-    halved = _gain(pilot.real_SN, pilot.half_SN, pilot.weights_N)
+    gain = statistics.judged(pilot.mixed_SN, pilot.real_SN, weights_N=pilot.weights_N)
+    halved = statistics.judged(pilot.real_SN, pilot.half_SN, weights_N=pilot.weights_N)
     level = statistics.score(pilot.real_SN, weights_N=pilot.weights_N)
     spread = min(MOST_SPREAD, max(LEAST_SPREAD, (1 - level if gain.mean > 0 else level) / 2))
     found = seeds_of_all_arms(pilot) if gain.df else None
@@ -148,11 +148,6 @@ def _distances(a_ND: np.ndarray, b_MD: np.ndarray) -> np.ndarray:
 
 def _nearest(a_ND: np.ndarray, b_MD: np.ndarray) -> np.ndarray:
     return _distances(a_ND, b_MD).min(axis=1)
-
-
-def _gain(a_SN: np.ndarray, b_SN: np.ndarray, weights_N: np.ndarray | None) -> Interval:
-    fit = statistics.judgeable(a_SN, weights_N=weights_N)
-    return (statistics.interval if fit else statistics.unknown)(a_SN, b_SN, weights_N=weights_N)
 
 
 def _why(pilot: Pilot, gain: Interval, halved: Interval, level: float) -> tuple[str, ...]:

@@ -92,17 +92,13 @@ def interior_optimum(results: Sequence[TrialResult], candidate: float, weights_N
     if candidate not in alphas:
         raise JobError(f"α = {candidate} was not tried")
     at = alphas.index(candidate)
-    if not 0 < at < len(arms) - 1 or not statistics.judgeable(arms[at].correct_SN, weights_N=weights_N):
-        return False
-    return all(lead(arms[at], arms[beside], weights_N).low > 0 for beside in (at - 1, at + 1))
+    return 0 < at < len(arms) - 1 and all(lead(arms[at], arms[beside], weights_N).low > 0 for beside in (at - 1, at + 1))
 
 
 def lead(one: TrialResult, other: TrialResult, weights_N: np.ndarray | None = None) -> Interval:
     """By how much one arm of the sweep exceeds another, on the seeds that both have; [−1, 1] where too few are judged."""
     n = min(len(one.seeds), len(other.seeds))
-    a, b = first(one, n).correct_SN, first(other, n).correct_SN
-    fit = statistics.judgeable(a, weights_N=weights_N)
-    return (statistics.interval if fit else statistics.unknown)(a, b, weights_N=weights_N)
+    return statistics.judged(first(one, n).correct_SN, first(other, n).correct_SN, weights_N=weights_N)
 
 
 def first(one: TrialResult, seeds: int) -> TrialResult:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
+from scipy.special import stdtrit
 
 from job import statistics
 from job.errors import DataError, JobError, SettingsError
@@ -115,16 +115,7 @@ def _beyond(found: Sequence[Fold], folds: int) -> tuple[Gain, ...]:
     names = [name for name, _ in found[0].beyond]
     if any([name for name, _ in one.beyond] != names for one in found):
         raise JobError("the folds were judged beside other arms")
-    each = [over_folds([dict(one.beyond)[name] for one in found], folds) for name in names]
-    adjusted = statistics.holm([_p_value(one) for one in each])
-    return tuple(
-        Gain(name, 0, one.mean, one.low, one.high, p, statistics.UNDECIDED if p >= 0.05 else
-             statistics.HELPED if one.mean > 0 else statistics.HURT, one.standard_error)
-        for name, one, p in zip(names, each, adjusted, strict=True))
-
-
-def _p_value(one: Interval) -> float:
-    return float(2 * stdtr(one.df, -abs(one.mean) / one.standard_error)) if one.standard_error else float(one.mean == 0)
+    return statistics.corrected([(name, over_folds([dict(one.beyond)[name] for one in found], folds)) for name in names])
 
 
 def told(fold: int | None) -> str:

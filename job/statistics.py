@@ -54,9 +54,7 @@ class Squares:
     @property
     def df(self) -> float:
         cap = float(_most_df(self.n_seeds))
-        if self.between_seeds == 0:
-            return cap
-        return min(cap, (self.n_seeds - 1) * (self.scaled_variance / self.between_seeds) ** 2)
+        return min(cap, (self.n_seeds - 1) * (self.scaled_variance / self.between_seeds) ** 2) if self.between_seeds else cap
 
     def detectable(self, seeds: np.ndarray, images: np.ndarray) -> np.ndarray:
         """Smallest detectable effect that this variance would leave at other numbers of seeds and images."""
@@ -107,8 +105,7 @@ def _whole_squares(difference: np.ndarray) -> Squares:
         between_seeds=(s * rows - total**2) / (s * n * (s - 1)),
         between_images=(n * columns - total**2) / (s * n * (n - 1)),
         rest=(s * n * cells - s * rows - n * columns + total**2) / (s * n * (s - 1) * (n - 1)),
-        n_seeds=s,
-        n_images=n,
+        n_seeds=s, n_images=n,
     )
 
 
@@ -125,8 +122,7 @@ def _weighted_squares(difference: np.ndarray, weights_N: np.ndarray) -> Squares:
         between_seeds=n * float(np.square(row - mean).sum()) / (s - 1),
         between_images=s * float(np.square(column - mean).sum()) / (n - 1),
         rest=float(np.square(rest).sum()) / ((s - 1) * (n - 1)),
-        n_seeds=s,
-        n_images=n,
+        n_seeds=s, n_images=n,
     )
 
 
@@ -148,6 +144,11 @@ def unknown(correct_a_SN: np.ndarray, correct_b_SN: np.ndarray, *, weights_N: np
     s, n = _counted(correct_a_SN, weights_N).shape
     mean = score(correct_a_SN, weights_N=weights_N) - score(correct_b_SN, weights_N=weights_N) if s * n else 0.0
     return Interval(mean, -1.0, 1.0, 1.0, 0.0, n, s)
+
+
+def judged(correct_a_SN: np.ndarray, correct_b_SN: np.ndarray, *, weights_N: np.ndarray | None = None) -> Interval:
+    """The interval where there are seeds and images enough for one, else ``unknown``."""
+    return (interval if judgeable(correct_a_SN, weights_N=weights_N) else unknown)(correct_a_SN, correct_b_SN, weights_N=weights_N)
 
 
 def score(correct_SN: np.ndarray, *, weights_N: np.ndarray | None = None) -> float:
@@ -223,13 +224,17 @@ def gains(arms: Sequence[tuple[str, np.ndarray, np.ndarray]], *, weights_N: np.n
 
     What has too few seeds or images to be judged says so, and takes no part in the correction.
     """
-    fit = [at for at, (_, a, _) in enumerate(arms) if judgeable(a, weights_N=weights_N)]
-    found = [(interval if at in fit else unknown)(a, b, weights_N=weights_N) for at, (_, a, b) in enumerate(arms)]
-    adjusted = dict(zip(fit, holm([_p_value(found[at]) for at in fit]), strict=True))
+    return corrected([(name, judged(a, b, weights_N=weights_N)) for name, a, b in arms])
+
+
+def corrected(found: Sequence[tuple[str, Interval]]) -> tuple[Gain, ...]:
+    """The same for intervals by name; those of no degree of freedom (``unknown``) take no part."""
+    fit = [at for at, (_, one) in enumerate(found) if one.df]
+    adjusted = dict(zip(fit, holm([_p_value(found[at][1]) for at in fit]), strict=True))
     return tuple(
         Gain(name, one.n_images, one.mean, one.low, one.high, adjusted.get(at, 1.0), _adjusted_word(one, adjusted.get(at)),
              one.standard_error)
-        for at, ((name, _, _), one) in enumerate(zip(arms, found, strict=True))
+        for at, (name, one) in enumerate(found)
     )
 
 
@@ -275,9 +280,7 @@ def _drawn(rng: np.random.Generator, draws: int, n: int) -> np.ndarray:
 
 
 def _p_value(found: Interval) -> float:
-    if found.standard_error == 0:
-        return float(found.mean == 0)
-    return float(2 * stdtr(found.df, -abs(found.mean) / found.standard_error))
+    return float(2 * stdtr(found.df, -abs(found.mean) / found.standard_error) if found.standard_error else found.mean == 0)
 
 
 def _adjusted_word(found: Interval, p: float | None) -> str:
