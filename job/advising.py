@@ -53,13 +53,8 @@ class Pilot:
 
 def reach(alphas: Sequence[float], counts: Sequence[int], salting: Salting, unit_size: int) -> tuple[float, ...]:
     """The α between 0 and 1 that one unit of each class can serve, ascending; the smallest where it can serve none."""
-    able = [alpha for alpha in alphas if 0 < alpha < 1 and max(takes(alpha, alphas, counts, salting)) <= unit_size]
+    able = [alpha for alpha in alphas if 0 < alpha < 1 and max(mixing.takes_at(alpha, alphas, counts, salting)) <= unit_size]
     return tuple(able) or (min(alpha for alpha in alphas if alpha),)
-
-
-def takes(alpha: float, alphas: Sequence[float], counts: Sequence[int], salting: Salting) -> tuple[int, ...]:
-    """Synthetic images that each class gets at one α."""
-    return mixing.allocate(mixing.total_synthetic(alpha, sum(counts), alphas), counts, salting)
 
 
 def advise(pilot: Pilot, *, confirm_seeds: int, n_test: int) -> Advice:

@@ -26,20 +26,23 @@ ENDS = 5   # processes that may end over one unit before it is given up: picture
 READS = 3  # of one score file, where it is not what was stored
 
 
+def loaded(plan: RunPlan, metric: MetricPlan, device: str) -> Any:
+    """A metric of the plan with its weights on the device. Raises ``DataError`` if those are not the plan's."""
+    plug = plugs.find(SAMPLE_METRICS, metric.name, "metric")
+    one = plug(plugs.options(plug, metric.options, "metric"), [words.name for words in plan.classes])
+    folder, digest = weights.fetch(one.location(), one.revision(), ReadOnlyFolder)
+    if digest != metric.weights:
+        raise DataError(f"the weights of {metric.name} are not those of the plan", "put them back, or start a new run")
+    one.load(folder, device)
+    return one
+
+
 class Scorer(UnitWorker):
     """Stands in an actor: all metrics, loaded once; each image is decoded once for all of them."""
 
     def load(self, plan: RunPlan) -> None:
         self.plan = plan
-        self.metrics = []
-        for metric in plan.metrics:
-            plug = plugs.find(SAMPLE_METRICS, metric.name, "metric")
-            one = plug(plugs.options(plug, metric.options, "metric"), [words.name for words in plan.classes])
-            folder, digest = weights.fetch(one.location(), one.revision(), ReadOnlyFolder)
-            if digest != metric.weights:
-                raise DataError(f"the weights of {metric.name} are not those of the plan", "put them back, or start a new run")
-            one.load(folder, self.device)
-            self.metrics.append((metric, one))
+        self.metrics = [(metric, loaded(plan, metric, self.device)) for metric in plan.metrics]
 
     def work(self, unit: Unit) -> dict[str, Any]:
         recipe = self.plan.recipe

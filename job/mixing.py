@@ -77,10 +77,14 @@ def allocate(total: int, class_counts: Sequence[int], salting: Salting = PROPORT
     return tuple(shares)
 
 
+def takes_at(alpha: float, alphas: Sequence[float], class_counts: Sequence[int], salting: Salting = PROPORTIONAL) -> tuple[int, ...]:
+    """Synthetic images that each class gets at one α. Raises as ``total_synthetic``, ``allocate``."""
+    return allocate(total_synthetic(alpha, sum(class_counts), alphas), class_counts, salting)
+
+
 def needed(alphas: Sequence[float], class_counts: Sequence[int], salting: Salting = PROPORTIONAL) -> tuple[int, ...]:
-    """Kept synthetic images of each class that serve every α of the grid. Raises as ``total_synthetic``, ``allocate``."""
-    n_real = sum(class_counts)
-    takes = [allocate(total_synthetic(alpha, n_real, alphas), class_counts, salting) for alpha in alphas]
+    """Kept synthetic images of each class that serve every α of the grid. Raises as ``takes_at``."""
+    takes = [takes_at(alpha, alphas, class_counts, salting) for alpha in alphas]
     return tuple(max(of_class) for of_class in zip(*takes, strict=True))
 
 
@@ -126,7 +130,7 @@ def mix(
         raise DataError(f"{len(real_ids)} real training images have {len(real_labels)} labels", "give every class real images")
     labels = np.asarray(real_labels, dtype=int)
     counts = _counts(labels, words)
-    takes = allocate(total_synthetic(alpha, len(real_ids), alphas), counts, salting)
+    takes = takes_at(alpha, alphas, counts, salting)
     real = () if alpha == 1 else tuple(real_ids)
     if arm.balanced:
         present = [one.label for one, count in zip(words, counts, strict=True) if count]

@@ -11,14 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from job import advising, decisions, measure, plugs
+from job import advising, decisions, measure, mixing, plan
 from job.errors import QualityError, SettingsError
 from job.generate import Committed
-from job.ground import lineage, weights
 from job.ground.cost import Meter
 from job.ground.layout import Run
-from job.ground.store import ReadOnlyFolder, Store
-from job.metrics import SAMPLE_METRICS
+from job.ground.store import Store
 from job.pool import Floor, check_device
 from job.records import Mix, Split, Tally, Unit
 from job.results import Advice
@@ -40,48 +38,43 @@ class Seen:
 
 def seeds() -> tuple[int, ...]:
     """Neither the sweep's nor the confirmation's."""
-    return tuple(lineage.seed_of(f"pilot/{number}") & 0x7FFFFFFF for number in range(SEEDS))
+    return plan.seeds("pilot", SEEDS)
 
 
-def units(plan: RunPlan) -> tuple[Unit, ...]:
-    """The first units of every class that gets synthetic images: what the pilot's largest α takes of it, and what a quota rejects."""
-    alpha = advising.reach(plan.alphas, plan.n_train, plan.salting, plan.unit_size)[-1]
-    factor = plan.filter.oversample if plan.filter.kind == "quota" else 1.0
-    wanted = [math.ceil(factor * count) for count in advising.takes(alpha, plan.alphas, plan.n_train, plan.salting)]
-    return tuple(
-        Unit(words.key, words.label, number * plan.unit_size, (number + 1) * plan.unit_size)
-        for words, count in zip(plan.classes, wanted, strict=True) for number in range(math.ceil(count / plan.unit_size))
-    )
+def units(planned: RunPlan) -> tuple[Unit, ...]:
+    """The first round of a run that would want no more than the pilot's largest α takes."""
+    alpha = advising.reach(planned.alphas, planned.n_train, planned.salting, planned.unit_size)[-1]
+    return plan.first_round(replace(planned, quotas=mixing.takes_at(alpha, planned.alphas, planned.n_train, planned.salting)))
 
 
-def tallies(store: Store, plan: RunPlan, committed: Sequence[Committed]) -> dict[str, Tally]:
+def tallies(store: Store, planned: RunPlan, committed: Sequence[Committed]) -> dict[str, Tally]:
     """What the filter makes of the pilot's images, by class key: by quota the share that the run will keep."""
     found = {}
-    for words in plan.classes:
+    for words in planned.classes:
         mine = [one for one in committed if one.unit.class_key == words.key]
-        drawn = len(mine) * plan.unit_size
-        quota = int(drawn / plan.filter.oversample) if plan.filter.kind == "quota" else drawn
-        found[words.key], _ = decisions.judge(store, plan, words, mine, quota)
+        drawn = len(mine) * planned.unit_size
+        quota = int(drawn / planned.filter.oversample) if planned.filter.kind == "quota" else drawn
+        found[words.key], _ = decisions.judge(store, planned, words, mine, quota)
     return found
 
 
-def largest(plan: RunPlan, found: Mapping[str, Tally]) -> float:
+def largest(planned: RunPlan, found: Mapping[str, Tally]) -> float:
     """The largest α that what was kept can serve: of the grid, or below all of it. Raises ``QualityError`` if it serves none."""
-    kept = [int(found[words.key].kept.sum()) for words in plan.classes]
+    kept = [int(found[words.key].kept.sum()) for words in planned.classes]
 
     def served(alpha: float) -> bool:
         try:
-            wanted = advising.takes(alpha, plan.alphas, plan.n_train, plan.salting)
+            wanted = mixing.takes_at(alpha, planned.alphas, planned.n_train, planned.salting)
         except SettingsError:   # less than one image
             return False
         return all(have >= want for have, want in zip(kept, wanted, strict=True))
 
-    able = advising.reach(plan.alphas, plan.n_train, plan.salting, plan.unit_size)
+    able = advising.reach(planned.alphas, planned.n_train, planned.salting, planned.unit_size)
     below = [number / 100 for number in range(1, math.ceil(100 * able[0]))]
     for alpha in (*able[::-1], *below[::-1]):
         if served(alpha):
             return alpha
-    short = min(zip(kept, plan.classes, strict=True), key=lambda one: one[0])
+    short = min(zip(kept, planned.classes, strict=True), key=lambda one: one[0])
     raise QualityError(f"the filter kept too few of the pilot's images for any α: {short[0]} of class {short[1].name}",
                        "describe the class in SALTWORKS_GENERATOR__DESCRIPTIONS, or let the filter keep more (SALTWORKS_FILTER__KIND)")
 
@@ -96,14 +89,14 @@ def half(real: Mix, split: Split) -> Mix:
     return replace(real, real_ids=tuple(name for name in real.real_ids if name in taken))
 
 
-def foreign(store: Store, plan: RunPlan, committed: Sequence[Committed]) -> float | None:
+def foreign(store: Store, planned: RunPlan, committed: Sequence[Committed]) -> float | None:
     """Share of the images whose margin over the best other class is below 0; None where no metric measures a margin."""
-    table = measure.scores(store, plan, committed)
+    table = measure.scores(store, planned, committed)
     name = next((name for name in table.column_names if name.endswith(".margin")), None)
     return None if name is None or not table.num_rows else float((table[name].to_numpy() < 0).mean())
 
 
-def look(plan: RunPlan, shared: Pixels, floor: Floor) -> Seen:
+def look(planned: RunPlan, shared: Pixels, floor: Floor) -> Seen:
     """Coverage and distance among the features of the first metric that has any, on the pixels that a classifier sees.
 
     On those alone, because they went one way: a codec of their own would set the synthetic images apart. It looks where the trials
@@ -111,34 +104,31 @@ def look(plan: RunPlan, shared: Pixels, floor: Floor) -> Seen:
     """
     import ray
 
-    if not plan.metrics:
+    if not planned.metrics:
         return Seen()
     pool = floor.pool
     task = ray.remote(num_cpus=pool.cpus, num_gpus=pool.gpus, resources=pool.custom or None)(_look)
-    told, rows = ray.get(task.remote(plan, floor.store.url, floor.store.retry_s, pool, shared.part("train"), shared.part("val"),
+    told, rows = ray.get(task.remote(planned, floor.store.url, floor.store.retry_s, pool, shared.part("train"), shared.part("val"),
                                      *shared.synthetic.values()))
     floor.heard("pilot-look", rows)
     return Seen(**{name: value for name, value in told.items() if np.isfinite(value)})
 
 
 def _look(
-    plan: RunPlan, url: str, retry_s: float, pool: Pool, train: Any, val: Any, *synthetic: Any
+    planned: RunPlan, url: str, retry_s: float, pool: Pool, train: Any, val: Any, *synthetic: Any
 ) -> tuple[dict[str, float], list[list[Any]]]:
     """What the features say, and what it took."""
-    meter = Meter(Store(url, retry_s), Run(plan.dataset, plan.run), "pilot", gpus=pool.gpus, cpus=pool.cpus)
+    meter = Meter(Store(url, retry_s), Run(planned.dataset, planned.run), "pilot", gpus=pool.gpus, cpus=pool.cpus)
     with meter.spending("score"):
         check_device(pool, "SALTWORKS_SWEEP__GPUS_PER_TRIAL=0")
-        told = _features(plan, pool, train[0], val[0], np.concatenate([part["images"] for part in synthetic]))
+        told = _features(planned, pool, train[0], val[0], np.concatenate([part["images"] for part in synthetic]))
     meter.beat()
     return told, meter.rows()
 
 
-def _features(plan: RunPlan, pool: Pool, train_NHWC: np.ndarray, val_NHWC: np.ndarray, drawn_MHWC: np.ndarray) -> dict[str, float]:
-    for metric in plan.metrics:
-        plug = plugs.find(SAMPLE_METRICS, metric.name, "metric")
-        one = plug(plugs.options(plug, metric.options, "metric"), [words.name for words in plan.classes])
-        folder, _ = weights.fetch(one.location(), one.revision(), ReadOnlyFolder)
-        one.load(folder, pool.device)
+def _features(planned: RunPlan, pool: Pool, train_NHWC: np.ndarray, val_NHWC: np.ndarray, drawn_MHWC: np.ndarray) -> dict[str, float]:
+    for metric in planned.metrics:
+        one = measure.loaded(planned, metric, pool.device)
         real, judged, drawn = (_some(one.features, images) for images in (train_NHWC, val_NHWC, drawn_MHWC))
         if real.shape[1]:
             both = np.concatenate([real, drawn])

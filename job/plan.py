@@ -217,8 +217,8 @@ def make(
         objective=objective(settings, split.classes),
         schedule=Schedule(train.steps, train.batch_size, train.learning_rate, train.weight_decay, train.size_px, train.threads,
                           train.precision, train.epochs, train.compile, train.together),
-        sweep_seeds=_seeds("sweep", settings.sweep.seeds), halving=settings.sweep.halving,
-        confirm_seeds=_seeds("confirm", settings.sweep.confirm_seeds),
+        sweep_seeds=seeds("sweep", settings.sweep.seeds), halving=settings.sweep.halving,
+        confirm_seeds=seeds("confirm", settings.sweep.confirm_seeds),
         price=Price(**settings.price.model_dump()),
     )
 
@@ -266,8 +266,8 @@ def _divisor(size: int, most: int) -> int:
     return max(divisor for divisor in range(1, min(size, most) + 1) if size % divisor == 0)
 
 
-def _seeds(purpose: str, count: int) -> tuple[int, ...]:
-    """31-bit seeds. Confirm seeds are fresh: reusing the sweep's would carry its luck into the test."""
+def seeds(purpose: str, count: int) -> tuple[int, ...]:
+    """31-bit seeds. Those of another purpose are fresh: confirming on the sweep's would carry its luck into the test."""
     return tuple(lineage.seed_of(f"{purpose}/{number}") & 0x7FFFFFFF for number in range(count))
 
 

@@ -82,8 +82,6 @@ class River:
 
     def advise(self) -> Advice:
         """A pilot, and what to expect of the run: drawn, measured and trained as the run will, on its own first units."""
-        if told := pilot.read(self.store, self.keys):
-            return told
         fresh = pilot.units(self.plan)
         self.make(fresh, 0)
         committed = generate.commits(self.store, self.plan, fresh)

@@ -10,7 +10,8 @@ from scipy.spatial.distance import cdist
 
 from bench.advice import told
 from bench.worlds import DIGITS, OTHERS, ROUGH, World
-from job.advising import Pilot, advise, chances_of, coverage, posterior, reach, relative_distance, takes
+from job.advising import Pilot, advise, chances_of, coverage, posterior, reach, relative_distance
+from job.mixing import takes_at
 from job.records import Salting
 from job.statistics import HELPED, HURT, UNDECIDED
 
@@ -91,7 +92,7 @@ def test_the_pilot_reaches_every_alpha_that_a_unit_of_each_class_can_serve(unit:
     able = reach(alphas, counts, PLAIN, unit)
     assert able == tuple(sorted(able))
     for alpha in (0.25, 0.5, 0.75, 0.9):
-        assert (alpha in able) == (max(takes(alpha, alphas, counts, PLAIN)) <= unit) or able == (0.25,)
+        assert (alpha in able) == (max(takes_at(alpha, alphas, counts, PLAIN)) <= unit) or able == (0.25,)
 
 
 def test_coverage_and_distance_are_those_of_their_definitions() -> None:
