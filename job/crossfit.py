@@ -6,15 +6,13 @@ what one fold has drawn the others find. Nothing is published: the folds train o
 
 from collections.abc import Callable, Sequence
 
-from job import admit, cluster, folds, lives, plan, preview, run
+from job import admit, cluster, folds, preview, run
 from job.errors import BudgetError
 from job.ground import layout, lineage
 from job.ground.events import Events
-from job.ground.store import Store
 from job.report import crossed
 from job.report.crossed import CrossReport
 from job.report.model import Report
-from job.runplan import RunPlan
 from job.settings import Settings, env_name
 
 
@@ -23,7 +21,8 @@ def all_folds(settings: Settings, events: Events) -> tuple[CrossReport, str]:
     def one(chosen: Settings) -> tuple[Report, str]:
         return run.run(chosen, events, stay=True)
 
-    preview.check(admit.open_store(settings), settings)
+    if settings.budget_usd is not None:
+        preview.check(admit.open_store(settings), settings)   # every fold asks for its own part of the budget alone
     there = cluster.standing()
     found = _over(settings, events, one)
     if not there:
@@ -49,11 +48,10 @@ def _over(settings: Settings, events: Events, walk: Callable[[Settings], tuple[R
         events.event("fold", number=fold + 1, of=settings.all_folds)
         reports.append(walk(chosen))
         spent += reports[-1][0].cost or 0.0
-    planned = _planned(store, settings.of_fold(0))
     found = tuple(_fold(number, made, where) for number, (made, where) in enumerate(reports))
     k = int(settings.split.folds or 0)
     made = crossed.crossed(settings.dataset, _name(settings, [one.run for one in found]), k, found,
-                           folds.verdict(found, k, planned.objective.guard), [one for one, _ in reports])
+                           folds.verdict(found, k, settings.sweep.guard), [one for one, _ in reports])
     where = layout.crossfit(made.dataset, made.crossfit, "")
     store.replace(f"{where}report.html", crossed.page(made).encode())
     store.replace(f"{where}report.json", made.model_dump_json(indent=1).encode())
@@ -62,12 +60,6 @@ def _over(settings: Settings, events: Events, walk: Callable[[Settings], tuple[R
 
 def _name(settings: Settings, runs: Sequence[str]) -> str:
     return lineage.content_id("crossfit", settings.dataset, runs)
-
-
-def _planned(store: Store, settings: Settings) -> RunPlan:
-    chosen = plan.choose_plugs(settings)
-    known = admit.known(store, lives.last(store, settings), chosen) or admit.draft(store, settings, chosen)[:2]
-    return known[0]
 
 
 def _fold(number: int, made: Report, where: str) -> folds.Fold:

@@ -95,7 +95,10 @@ def over_folds(gains_J: Sequence[float], folds: int) -> Interval:
 
 
 def verdict(found: Sequence[Fold], folds: int, guard: float) -> CrossVerdict:
-    """What all folds together say, ``folds`` of them per repeat. Raises ``JobError`` unless there are two, all with the same arms."""
+    """What all folds together say, ``folds`` of them per repeat. ``guard`` counts where accuracy is not itself the objective.
+
+    Raises ``JobError`` unless there are two, all with the same arms.
+    """
     gain = over_folds([one.gain for one in found], folds)
     word, why = statistics.word(gain), ""
     if gain.mean and gain.standard_error < ROUNDING:

@@ -1,21 +1,19 @@
 """The report of a cross-fitting: the verdict over all folds, and what each of them found. ``report.json`` and ``report.html``."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from textwrap import wrap
 from typing import Literal
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import Field
 
 from job import arms
 from job.folds import CrossVerdict, Fold
 from job.report import words
 from job.report.model import Gain, Part, Report
-from job.report.page import around_zero, share
+from job.report.page import around_zero, environment
 from job.results import Gain as Judged
 from job.results import Interval
-from job.statistics import HELPED, HURT, UNDECIDED
+from job.statistics import HELPED, HURT
 
 COVERS = "The interval covers other training sets of this kind and size, other seeds and other images."
 OF_A_FOLD = ("SALTWORKS_SPLIT__FOLDS", "SALTWORKS_SWEEP__CONFIRM_SEEDS")   # in warnings that concern a fold's own verdict alone
@@ -89,7 +87,7 @@ def sentence(verdict: CrossVerdict, found: Sequence[Fold], folds: int, images: i
     base = sum(one.baseline for one in found) / len(found)
     tested = (f"Over {folds} folds, drawn {repeats} time{'s' * (repeats != 1)}, in which each of {images:,} real images judged in turn, "
               f"choosing α on validation and training with it moved {score_name} by {words.points(gain.mean, signed=True)} points "
-              f"{words.bounds(_as(gain), signed=True)} from {base:.3f}.")
+              f"{words.bounds(gain, signed=True)} from {base:.3f}.")
     chosen = ", ".join(f"{alpha:g} ({often})" for alpha, often in verdict.chosen)
     parts = [f"{words.HEADLINES[verdict.word]}.", tested, f"The folds chose α = {chosen}."]
     if verdict.word == HELPED:
@@ -124,16 +122,8 @@ def lines(made: CrossReport, where: str) -> str:
 
 def page(made: CrossReport) -> str:
     """``report.html``: one file, nothing fetched, everything escaped."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"share": share}
-    environment.globals |= {"points": words.points, "bounds": words.bounds, "money": words.money, "undecided": UNDECIDED}
     headline = words.HEADLINES[made.verdict]
     reach = [Gain(mean=row.gain, low=row.gain, high=row.gain, standard_error=0, n_images=row.n_test, n_seeds=1) for row in made.rows]
-    return environment.get_template("crossed.html.j2").render(
+    return environment().get_template("crossed.html.j2").render(
         report=made, headline=headline, sentence=made.sentence.removeprefix(f"{headline}. "),
         scale=around_zero([made.gain, *reach, *made.beyond.values()], made.smallest_detectable))
-
-
-def _as(gain: Interval) -> Gain:
-    return Gain(mean=gain.mean, low=gain.low, high=gain.high, standard_error=gain.standard_error, n_images=0, n_seeds=0)

@@ -73,7 +73,7 @@ def render(report: Report, figure_png: bytes, gallery: Sequence[Picture]) -> str
     """
     headline, certain = words.HEADLINES[report.verdict], report.verdict != "no verdict"
     tried = [*report.arms, *(arm for curve in report.curves for arm in curve.arms)]
-    return _environment().get_template("page.html.j2").render(
+    return environment().get_template("page.html.j2").render(
         report=report, figure=data_uri(figure_png), headline=headline,
         sentence=report.sentence.removeprefix(f"{headline}. "), certain=certain,
         gallery=by_class(gallery), rows={row.name: row for row in report.classes}, counts=report.counts,
@@ -91,18 +91,18 @@ def render(report: Report, figure_png: bytes, gallery: Sequence[Picture]) -> str
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
     """Compiles the templates once, and knows how numbers are told."""
-    environment = Environment(
+    made = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "plain": plain, "share": share}
-    environment.globals |= {
+    made.filters |= {"number": number, "plain": plain, "share": share}
+    made.globals |= {
         "bounds": words.bounds, "decimals": words.decimals, "duration": words.duration, "money": words.money, "speed": words.speed,
         "points": words.points, "no_price": words.NO_PRICE, "seeds": words.seeds,
     }
-    return environment
+    return made
 
 
 def by_class(gallery: Iterable[Picture]) -> dict[str, list[Picture]]:

@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -57,6 +58,14 @@ class Striker(threading.Thread):
         return any(self.session in " ".join(one.cmdline()) for one in process.parents())
 
 
+def drawn(root: Path, *flags: str) -> tuple[River, dict[str, Any], list[tuple[str, float]]]:
+    """A run whose few images are there: the river, its tallies, and the trials of its grid."""
+    walk = River(*frozen(root, "--generator.images_per_class", "8", "--generator.options.seconds_per_image", "0", *flags),
+                 Events("json"), POOLS)
+    tallies, _ = walk.draw()
+    return walk, tallies, [("", alpha) for alpha in walk.plan.alphas]
+
+
 def held(spent: dict[str, float]) -> float:
     """What is billed, of one trial after the other."""
     return sum(seconds for kind, seconds in spent.items() if kind != "wall")
@@ -64,10 +73,7 @@ def held(spent: dict[str, float]) -> float:
 
 @pytest.mark.timeout(600)
 def test_a_killed_trial_is_fitted_again_finished_ones_are_kept_and_a_finished_sweep_repeats_nothing(session: str, tmp_path: Path) -> None:
-    walk = River(*frozen(tmp_path, "--generator.images_per_class", "8", "--generator.options.seconds_per_image", "0",
-                         "--sweep.alphas", "0,.25,.5", "--train.steps", "300"), Events("json"), POOLS)
-    tallies, _ = walk.draw()
-    asked = [("", alpha) for alpha in walk.plan.alphas]
+    walk, tallies, asked = drawn(tmp_path, "--sweep.alphas", "0,.25,.5", "--train.steps", "300")
     striker = Striker(tmp_path, session, after=1)
     striker.start()
     begun = time.perf_counter()
@@ -89,10 +95,7 @@ def test_a_killed_trial_is_fitted_again_finished_ones_are_kept_and_a_finished_sw
 
 @pytest.mark.timeout(300)
 def test_a_training_that_hangs_is_ended_at_its_deadline_begun_again_and_given_up_with_its_bill(session: str, tmp_path: Path) -> None:
-    walk = River(*frozen(tmp_path, "--generator.images_per_class", "8", "--generator.options.seconds_per_image", "0",
-                         "--sweep.alphas", "0,.5", "--train.steps", "1000000", "--sweep.fit_deadline_s", "3"), Events("json"), POOLS)
-    tallies, _ = walk.draw()
-    asked = [("", alpha) for alpha in walk.plan.alphas]
+    walk, tallies, asked = drawn(tmp_path, "--sweep.alphas", "0,.5", "--train.steps", "1000000", "--sweep.fit_deadline_s", "3")
     begun = time.perf_counter()
     with pytest.raises(TemporaryError, match=rf"the trial at alpha 0 failed {MAX_FAILURES + 1} times.*"):
         walk.sweep(tallies, asked, walk.plan.sweep_seeds, "val", "sweep")
@@ -104,10 +107,7 @@ def test_a_training_that_hangs_is_ended_at_its_deadline_begun_again_and_given_up
 
 @pytest.mark.timeout(300)
 def test_the_death_of_the_process_that_looks_after_the_trials_passes_and_finished_ones_are_kept(session: str, tmp_path: Path) -> None:
-    walk = River(*frozen(tmp_path, "--generator.images_per_class", "8", "--generator.options.seconds_per_image", "0",
-                         "--sweep.alphas", "0,.5", "--train.steps", "300"), Events("json"), POOLS)
-    tallies, _ = walk.draw()
-    asked = [("", alpha) for alpha in walk.plan.alphas]
+    walk, tallies, asked = drawn(tmp_path, "--sweep.alphas", "0,.5", "--train.steps", "300")
     striker = Striker(tmp_path, session, after=1, name="Controllers")
     striker.start()
     with pytest.raises(TemporaryError, match=r"the trial at alpha 0\.5"):
