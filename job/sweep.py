@@ -162,6 +162,8 @@ def sweep(
 
 def _fit_all(plan: RunPlan, split: Split, trials: Sequence[Trial], shared: Pixels, floor: Floor, room: str) -> None:
     """Every trial, some side by side. What is not begun when one fails, or when it is time to stop, is not begun at all."""
+    import ray
+
     broken, pool = threading.Event(), floor.pool
 
     def one(trial: Trial, scratch: str) -> None:
@@ -189,6 +191,7 @@ def _fit_all(plan: RunPlan, split: Split, trials: Sequence[Trial], shared: Pixel
                 future.result()
         finally:
             drivers.shutdown(wait=False, cancel_futures=True)   # an interruption waits for nobody
+            ray.kill(beside)   # what a trainer leaves refers to itself, and would keep the process until it is collected
     floor.stop.check()
 
 
@@ -227,8 +230,9 @@ def controllers(workers: int) -> Any:
     from ray.train.v2._internal.constants import get_env_vars_to_propagate
 
     node = ray.get_runtime_context().get_node_id()
+    own_log = {"RAY_TRAIN_ENABLE_CONTROLLER_STRUCTURED_LOGGING": "0"}   # set up anew by each, it locks those beside it for ever
     return ray.remote(num_cpus=0, max_concurrency=workers, label_selector={"ray.io/node-id": node},
-                      runtime_env={"env_vars": get_env_vars_to_propagate()})(Controllers).remote()   # as Ray starts its own
+                      runtime_env={"env_vars": get_env_vars_to_propagate() | own_log})(Controllers).remote()   # as Ray starts its own
 
 
 def lean_trainer(beside: Any) -> Any:
