@@ -3,16 +3,14 @@
 Only one class is in memory at a time, so what the driver holds does not grow with the images of all classes.
 """
 
-import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from job import filtering, measure
 from job.generate import Committed
-from job.ground import layout, lineage
+from job.ground import layout, lineage, shards
 from job.ground.store import Store
 from job.records import ClassWords, Tally
 from job.runplan import RunPlan
@@ -50,9 +48,7 @@ def seal(store: Store, plan: RunPlan, keys: Mapping[str, str]) -> None:
 
 def _packed(table: pa.Table) -> bytes:
     """Decisions as Parquet."""
-    sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd", row_group_size=ROWS, use_dictionary=REPEATED)
-    return sink.getvalue()
+    return shards.table_bytes(table, row_group_size=ROWS, use_dictionary=REPEATED)
 
 
 def _drawn(plan: RunPlan, words: ClassWords, committed: Sequence[Committed], scores: pa.Table) -> pa.Table:

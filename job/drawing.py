@@ -16,12 +16,12 @@ import numpy as np
 from job.errors import DataError, JobError, SettingsError
 from job.generators import Generator
 from job.ground import lineage, pixels
-from job.real.pixels import mark_in
+from job.real.pixels import marks_in
 from job.records import ClassWords, Failure, Recipe, Sample, SampleSpec
 
 REDRAWS = 3        # derived seeds tried for an image that came out blank or broken
 GIVEN_UP = "ends the process that draws it, alone and repeatedly"
-Drawn = tuple[SampleSpec, "Future[tuple[bytes, str]]"]
+Encoded = tuple[bytes, str]   # a picture's file, and the mark of its pixels
 
 
 class Beyond(BaseException):
@@ -49,14 +49,18 @@ class Drawing:
         self._generator, self._recipe, self._words, self._encode = generator, recipe, words, encode
         self.batch_size = batch_size
         self._asked = refused or batch_size
-        self._made: dict[int, Drawn] = {}
+        self._made: dict[int, tuple[SampleSpec, Future[list[Encoded]], int]] = {}   # its batch, and its place there
         self._failed: dict[int, Failure] = {}
         self._raised: set[int] = set()
 
     @property
-    def made(self) -> list[Drawn]:
-        """Specs, their encoded pictures and what those are recognised by (``job.real.pixels.mark``), by index."""
-        return [self._made[index] for index in sorted(self._made)]
+    def count(self) -> int:
+        """Pictures so far."""
+        return len(self._made)
+
+    def made(self) -> list[tuple[SampleSpec, bytes, str]]:
+        """Specs, their encoded pictures and what those are recognised by (``job.real.pixels.mark``), by index. Waits for the encoder."""
+        return [(spec, *batch.result()[at]) for _, (spec, batch, at) in sorted(self._made.items())]
 
     @property
     def failed(self) -> list[Failure]:
@@ -93,12 +97,12 @@ class Drawing:
         for redraw in range(1, REDRAWS + 2):
             bad = []
             for at in range(0, len(wanted), self.batch_size):
-                for result in self._batch(wanted[at : at + self.batch_size]):
-                    if isinstance(result, Failure):
-                        bad.append(result)
-                    else:
-                        self._made[result.spec.index] = (result.spec, self._encode.submit(
-                            _encoded, result.pixels_HWC, self._recipe.encoding))
+                results = self._batch(wanted[at : at + self.batch_size])
+                good = [one for one in results if isinstance(one, Sample)]
+                bad += [one for one in results if isinstance(one, Failure)]
+                if good:
+                    batch = self._encode.submit(_encoded, [one.pixels_HWC for one in good], self._recipe.encoding)
+                    self._made |= {one.spec.index: (one.spec, batch, place) for place, one in enumerate(good)}
             hopeless = not self._made and len(bad) == len(wanted) and self._raised >= {one.spec.index for one in bad}
             if not bad or redraw > REDRAWS or hopeless:
                 self._failed |= {one.spec.index: one for one in bad}
@@ -140,9 +144,9 @@ class Drawing:
         return Failure(spec, reason) if reason else Sample(spec, picture)
 
 
-def _encoded(picture_HWC: np.ndarray, encoding: str) -> tuple[bytes, str]:
-    """The file, and the mark of its pixels: a picture that came back without its metadata is known by it."""
-    return pixels.encode(picture_HWC, encoding), mark_in(encoding, picture_HWC)
+def _encoded(pictures: Sequence[np.ndarray], encoding: str) -> list[Encoded]:
+    """The files, and the marks of their pixels: a picture that came back without its metadata is known by it."""
+    return list(zip([pixels.encode(one, encoding) for one in pictures], marks_in(encoding, pictures), strict=True))
 
 
 def beyond(error: BaseException) -> bool:

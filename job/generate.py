@@ -67,11 +67,11 @@ def work_unit(
             starts.drawn(unit, start)
         draw_s = meter.clock() - began
         work.refuse_if_all_raised(unit.name)
-        if len(work.made) + len(work.failed) != unit.hi - unit.lo:
-            raise JobError(f"{unit.name}: {unit.hi - unit.lo} asked, {len(work.made)} made, {len(work.failed)} failed: samples got lost")
+        if work.count + len(work.failed) != unit.hi - unit.lo:
+            raise JobError(f"{unit.name}: {unit.hi - unit.lo} asked, {work.count} made, {len(work.failed)} failed: samples got lost")
         drawn()
         with meter.spending("encode"):
-            images = [(spec, *image.result()) for spec, image in work.made]
+            images = work.made()
             data = shards.pack(recipe, origin, [(spec, image) for spec, image, _ in images])
             digest = lineage.sha256(data)
     with meter.spending("upload"):

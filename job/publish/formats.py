@@ -18,9 +18,6 @@ from job.ground import lineage, shards
 Kind = Literal["parquet", "webdataset"]
 SUFFIXES: dict[Kind, str] = {"parquet": "parquet", "webdataset": "tar"}
 BESIDE_IMAGE: dict[Kind, int] = {"parquet": 128, "webdataset": 3072}   # bytes: in a tar three headers, cls, json, padding
-# Columns as Parquet stores them. Images are compressed already: zstd would only cost time, and a dictionary be thrown away.
-WORDS = [*(field.name for field in shards.SCHEMA if not pa.types.is_nested(field.type)), "ancestry.list.element"]
-REPEATING = [name for name in WORDS if name not in ("id", "index", "seed_used")]
 EXTENSIONS = {".jpeg": "jpg"}   # as WebDataset names it
 
 
@@ -43,7 +40,8 @@ class _Parquet:
     """The columns of a shard, with the metadata by which Hugging Face ``datasets`` knows the image; a row group per table."""
 
     def __init__(self, path: Path) -> None:
-        self._file = pq.ParquetWriter(path, shards.SCHEMA, compression=dict.fromkeys(WORDS, "zstd"), use_dictionary=REPEATING)
+        self._file = pq.ParquetWriter(path, shards.SCHEMA, compression=dict.fromkeys(shards.WORDS, "zstd"),
+                                      use_dictionary=shards.REPEATING)
 
     def write(self, table: pa.Table) -> None:
         self._file.write_table(table.select(shards.SCHEMA.names).cast(shards.SCHEMA), row_group_size=max(1, len(table)))

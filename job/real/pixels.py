@@ -22,6 +22,7 @@ LATTICE_FROM_PX = 128   # of the shorter side: smaller pictures are hashed whole
 BLOCK_PX = 8            # JPEG codes blocks of this side one by one, as long as no channel is subsampled
 LATTICE = 8             # of them along the shorter side are enough to know a picture by
 MARK = 16               # hex digits
+TOGETHER = 64           # lattices in one JPEG, whose height may not pass 65,500 px
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 Item = TypeVar("Item")
@@ -43,19 +44,24 @@ def mark(pixel_digest: str) -> str:
     """What a picture is recognised by: 64 bits of its digest, enough to find it again among billions.
 
     From 128 px on they are a hash of its ``lattice`` alone. A JPEG of the lattice decodes to the lattice of the JPEG, so
-    the mark of a picture that is about to be stored is known without decoding all of it (``mark_in``).
+    marks of pictures that are about to be stored are known without decoding all of them (``marks_in``).
     """
     return pixel_digest[-MARK:]
 
 
-def mark_in(encoding: str, pixels_HWC: np.ndarray) -> str:
-    """The mark that this picture will have once ``job.ground.pixels.encode`` has written it."""
-    height, width, _ = pixels_HWC.shape
+def marks_in(encoding: str, pictures: Sequence[np.ndarray]) -> list[str]:
+    """The marks that these pictures, all of one size, will have once ``job.ground.pixels.encode`` has written them."""
     if encoding == "png":
-        return mark(digest(pixels_HWC))
+        return [mark(digest(one)) for one in pictures]
+    height, width, _ = pictures[0].shape
     if min(height, width) < LATTICE_FROM_PX:
-        return mark(digest(decode(encode(pixels_HWC, encoding))))
-    return _hash(width, height, decode(encode(lattice(pixels_HWC), encoding)))[:MARK]
+        return [mark(digest(decode(encode(one, encoding)))) for one in pictures]
+    marks: list[str] = []
+    for at in range(0, len(pictures), TOGETHER):   # one below the other they are still the same blocks, and cost one file for all
+        lattices = [lattice(one) for one in pictures[at : at + TOGETHER]]
+        written = decode(encode(np.concatenate(lattices), encoding)).reshape(len(lattices), *lattices[0].shape)
+        marks += [_hash(width, height, one)[:MARK] for one in written]
+    return marks
 
 
 def lattice(pixels_HWC: np.ndarray) -> np.ndarray:

@@ -164,7 +164,7 @@ def drawn(generator: TextToImage, size_px: int, count: int = 6, batch_size: int 
         work = Drawing(generator, recipe, words, batch_size, encode)
         work.draw(0, count)
         work.refuse_if_all_raised("unit")
-        [image.result() for _, image in work.made]
+        work.made()
     return work
 
 
@@ -192,9 +192,9 @@ def test_a_batch_that_does_not_fit_into_memory_is_halved_once_and_the_pictures_s
     generator._pipeline = Small(2)
     half = drawn(generator, 32)
     assert (whole.batch_size, half.batch_size) == (4, 2)
-    assert [(spec.id, spec.seed) for spec, _ in half.made] == [(spec.id, spec.seed) for spec, _ in whole.made]
-    for (_, one), (_, other) in zip(half.made, whole.made, strict=True):
-        pixels = [decode(image.result()[0]).astype(int) for image in (one, other)]
+    assert [(spec.id, spec.seed) for spec, *_ in half.made()] == [(spec.id, spec.seed) for spec, *_ in whole.made()]
+    for (_, one, _), (_, other, _) in zip(half.made(), whole.made(), strict=True):
+        pixels = [decode(image).astype(int) for image in (one, other)]
         assert abs(pixels[0] - pixels[1]).max() <= 1
     generator._pipeline = Small(1)
     with pytest.raises(SettingsError, match="a batch of 2 does not fit into the device's memory, nor did 4") as caught:
@@ -218,7 +218,7 @@ def test_a_text_that_the_pipeline_cannot_read_costs_its_own_sample_alone(tiny: s
     generator._pipeline = picky
     work = drawn(generator, 32)
     assert [(one.spec.index, one.reason) for one in work.failed] == [(4, "ValueError: cannot read this")]
-    assert [spec.index for spec, _ in work.made] == [0, 1, 2, 3, 5]
+    assert [spec.index for spec, *_ in work.made()] == [0, 1, 2, 3, 5]
 
 
 def test_a_poisoned_device_ends_the_process_and_blames_no_sample(tiny: str) -> None:

@@ -112,7 +112,7 @@ def test_parquet_keeps_every_column_and_one_row_group_per_table(tmp_path: Path) 
     groups = [stored.metadata.row_group(at) for at in range(stored.num_row_groups)]
     assert [group.num_rows for group in groups] == [4, 3]
     columns = {groups[0].column(at).path_in_schema: groups[0].column(at) for at in range(groups[0].num_columns)}
-    assert set(columns) == {"image.bytes", "image.path", *formats.WORDS}
+    assert set(columns) == {"image.bytes", "image.path", *shards.WORDS}
     assert columns["image.bytes"].compression == "UNCOMPRESSED"
     assert columns["prompt"].compression == columns["ancestry.list.element"].compression == "ZSTD"
     assert columns["prompt"].has_dictionary_page

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from job.ground import pixels
-from job.real.pixels import LATTICE_FROM_PX, digest, lattice, mark, mark_in
+from job.real.pixels import LATTICE_FROM_PX, TOGETHER, digest, lattice, mark, marks_in
 
 pytestmark = pytest.mark.unit
 
@@ -20,9 +20,13 @@ def picture(seed: int, height: int, width: int) -> np.ndarray:
 @pytest.mark.parametrize("encoding", ["png", "jpeg"])
 @pytest.mark.parametrize("size", [(16, 16), (127, 300), (128, 128), (131, 177), (200, 1000), (512, 512), (515, 390)])
 def test_the_mark_that_is_expected_is_that_of_the_decoded_file(encoding: str, size: tuple[int, int]) -> None:
-    for seed in range(3):
-        drawn = picture(seed, *size)
-        assert mark(digest(pixels.decode(pixels.encode(drawn, encoding)))) == mark_in(encoding, drawn)
+    drawn = [picture(seed, *size) for seed in range(3)]
+    assert [mark(digest(pixels.decode(pixels.encode(one, encoding)))) for one in drawn] == marks_in(encoding, drawn)
+
+
+def test_marks_do_not_depend_on_how_many_pictures_are_asked_for_at_once() -> None:
+    drawn = [picture(seed, 128, 128) for seed in range(2 * TOGETHER + 1)]
+    assert marks_in("jpeg", drawn) == [mark for one in drawn for mark in marks_in("jpeg", [one])]
 
 
 def test_the_lattice_of_the_decoded_picture_is_the_decoded_lattice() -> None:
