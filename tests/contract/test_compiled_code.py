@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -100,6 +102,29 @@ def test_code_that_is_not_what_was_kept_is_refused_and_not_read(damage: str, tmp
     with pytest.raises(DataError) as caught:
         Kept(store, RUN, "recipe", "this machine").take()
     assert "SALTWORKS_GENERATOR__OPTIONS__COMPILE_CACHE=false" in caught.value.cure
+
+
+def test_two_units_that_end_at_once_keep_all_of_it(tmp_path: Path) -> None:
+    class Slow(Store):
+        asked, going = threading.Event(), threading.Event()
+
+        def get(self, key: str) -> bytes | None:
+            self.asked.set()
+            assert self.going.wait(60)
+            return super().get(key)
+
+    slow = Kept(Slow(str(tmp_path), 0), RUN, "recipe", "this machine")
+    with Process():
+        compile_something()
+        slow.collect()
+    with ThreadPoolExecutor(1) as other:
+        first = other.submit(slow.keep)
+        assert Slow.asked.wait(60)
+        slow.keep()
+        Slow.going.set()
+        first.result()
+    with Process():
+        assert Kept(Store(str(tmp_path), 0), RUN, "recipe", "this machine").take()
 
 
 def test_where_it_is_off_nothing_is_read_or_written(tmp_path: Path) -> None:
