@@ -54,15 +54,15 @@ class Kept:
 
     def keep(self) -> None:
         """Write down what was collected, unless another process did it before. Storage trouble stops no work."""
-        if self._data and not self._over:
+        data, self._data = self._data, b""   # the other unit of this process may end meanwhile
+        if data and not self._over:
             self._over = True
-            sha256 = lineage.sha256(self._data)
-            record = lineage.canonical({"sha256": sha256, "bytes": len(self._data)})
+            sha256 = lineage.sha256(data)
+            record = lineage.canonical({"sha256": sha256, "bytes": len(data)})
             with suppress(TemporaryError):
                 if self._store.get(self._run.compiled(self._name)) is None:
-                    self._store.create(self._run.compiled_data(self._name, sha256), self._data)
+                    self._store.create(self._run.compiled_data(self._name, sha256), data)
                     self._store.create(self._run.compiled(self._name), record.encode())
-        self._data = b""
 
     def _checked(self, record: bytes) -> bytes | None:
         """The data that the record names, if they are those. None where they are gone."""

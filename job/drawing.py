@@ -2,9 +2,10 @@
 
 Nothing here knows storage or Ray. What a generator can do wrong is sorted into four: a picture that is none (redrawn with
 a derived seed, then failed), an exception (the samples that cause it alone fail, with its words), too little memory
-(the batch is halved once), and a device that is beyond repair (``Beyond``: the process has to end).
+(the batch is split once), and a device that is beyond repair (``Beyond``: the process has to end).
 """
 
+import gc
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,10 +27,6 @@ Encoded = tuple[bytes, str]   # a picture's file, and the mark of its pixels
 
 class Beyond(BaseException):
     """The process can draw no more: a device in an error that outlives the call. Only a fresh process helps."""
-
-
-class _LessMemory(Exception):
-    """The batch does not fit into the device's memory."""
 
 
 @contextmanager
@@ -78,26 +75,20 @@ class Drawing:
         """Do not draw this one."""
         self._failed[index] = Failure(lineage.spec(self._recipe, self._words, index), GIVEN_UP)
 
+    @property
+    def halved_from(self) -> int:
+        """The batch that did not fit into the device's memory; 0 if every one did."""
+        return self._asked if self.batch_size < self._asked else 0
+
     def draw(self, lo: int, hi: int) -> None:
         """Draw [lo, hi). Raises ``SettingsError`` if half a batch does not fit into memory either."""
-        try:
-            return self._range(lo, hi)
-        except _LessMemory:
-            if self.batch_size == self._asked > 1:
-                self.batch_size = self._asked // 2   # once, and the commit says so
-                _free_memory()
-        try:
-            self._range(lo, hi)
-        except _LessMemory:
-            raise SettingsError(f"a batch of {self.batch_size} does not fit into the device's memory, nor did {self._asked}",
-                                "lower SALTWORKS_GENERATOR__BATCH_SIZE, or the size of the images") from None
-
-    def _range(self, lo: int, hi: int) -> None:
         wanted = [lineage.spec(self._recipe, self._words, index) for index in range(lo, hi) if index not in self._failed]
         for redraw in range(1, REDRAWS + 2):
-            bad = []
-            for at in range(0, len(wanted), self.batch_size):
-                results = self._batch(wanted[at : at + self.batch_size])
+            bad, at = [], 0
+            while at < len(wanted):
+                specs = wanted[at : at + self.batch_size]   # which the one before may have halved
+                at += len(specs)
+                results = self._batch(specs)
                 good = [one for one in results if isinstance(one, Sample)]
                 bad += [one for one in results if isinstance(one, Failure)]
                 if good:
@@ -111,17 +102,36 @@ class Drawing:
 
     def _batch(self, specs: Sequence[SampleSpec]) -> list[Sample | Failure]:
         """One result per spec: a picture worth keeping, or why there is none."""
+        reason = ""
         try:
             drawn = self._call(specs)
         except JobError:
             raise
         except Exception as error:
-            _sort(error)
-            if len(specs) == 1:
-                self._raised.add(specs[0].index)
-                return [Failure(specs[0], f"{type(error).__name__}: {' '.join(str(error).split())}"[:300])]
-            return [result for one in specs for result in self._batch([one])]   # whose fault was it?
-        return [self._checked(spec, result) for spec, result in zip(specs, drawn, strict=False)]
+            if not out_of_memory(error):
+                if beyond(error):
+                    raise Beyond(f"{type(error).__name__}: {error}") from error
+                reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+        else:
+            return [self._checked(spec, result) for spec, result in zip(specs, drawn, strict=False)]
+        # Out here, for until its end an exception holds all that its call had on the device.
+        if not reason:
+            self._halve()
+        elif len(specs) == 1:
+            self._raised.add(specs[0].index)
+            return [Failure(specs[0], reason)]
+        size = 1 if reason else self.batch_size   # one by one: whose fault was it?
+        return [result for at in range(0, len(specs), size) for result in self._batch(specs[at : at + size])]
+
+    def _halve(self) -> None:
+        """From now on batches of half the size, once; the commit says so."""
+        if self.halved_from or self.batch_size == 1:
+            other = f", nor did {self.halved_from}" if self.halved_from else ""
+            smaller = f"set SALTWORKS_GENERATOR__BATCH_SIZE below {self.batch_size}, or " if self.batch_size > 1 else ""
+            raise SettingsError(f"a batch of {self.batch_size} does not fit into the device's memory{other}",
+                                f"{smaller}draw smaller images, or give each process more of a GPU")
+        self.batch_size //= 2
+        _free_memory()
 
     def _call(self, specs: Sequence[SampleSpec]) -> Sequence[Any]:
         padded = [*specs, *[specs[0]] * (self.batch_size - len(specs))]   # one batch shape: same pictures, one compilation
@@ -161,14 +171,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 def _free_memory() -> None:
     """Give back what PyTorch keeps of the batch that was too large."""
+    gc.collect()   # what stands in a cycle is held too
     torch = sys.modules.get("torch")
     if torch and torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def _sort(error: Exception) -> None:
-    """Raise ``_LessMemory`` or ``Beyond`` if that is what the exception says."""
-    if out_of_memory(error):
-        raise _LessMemory from error
-    if beyond(error):
-        raise Beyond(f"{type(error).__name__}: {error}") from error

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from job import compiled, drawing, plugs
+from job import chip, compiled, drawing, plugs
 from job.errors import DataError, JobError, QualityError, TemporaryError
 from job.generators import GENERATORS, Generator
 from job.ground import cost, layout, lineage, model_parts, shards
@@ -39,17 +39,20 @@ class Committed:
     encode_s: float                       # that its process spent on encoding with no unit to draw, since its last commit
     origin: tuple[str, str, str]          # model, revision, licence
     run: str
-    batch_size: int                       # smaller than the plan's where that did not fit into memory
+    batch_size: int
+    upload_s: float = 0.0                 # that its process spent on storing with no unit to draw, since its last commit
+    halved_from: int = 0                  # the batch that did not fit into the device's memory; 0: it did
+    chip: str = ""                        # name of the GPU that drew it, or of the processor
 
 
 def work_unit(
     store: Store, generator: Generator, origin: Origin, recipe: Recipe, words: ClassWords, unit: Unit, batch_size: int, *,
-    run: str, starts: Starts, meter: cost.Meter, refused: int = 0, drawn: Callable[[], None] = lambda: None,
+    run: str, starts: Starts, meter: cost.Meter, refused: int = 0, drawn: Callable[[int], None] = lambda fits: None, on: str = "",
 ) -> tuple[Committed, bool]:
     """Draw, encode, store and commit one whole unit; adopt it if somebody else committed it first.
 
-    Returns the commit and whether it is ours. ``run`` is who pays; ``refused`` a batch that did not fit into memory before;
-    ``drawn`` is called when the device is needed no more. Raises ``DataError`` for a unit that never ends well.
+    Returns the commit and whether it is ours. ``run`` is who pays; ``on`` names the chip; ``refused`` is a batch that did not fit before;
+    ``drawn`` is called with the batch that fits when the device is needed no more. Raises ``DataError`` for a unit that never ends well.
     """
     done = read_commit(store, recipe, unit)
     if done:
@@ -69,7 +72,7 @@ def work_unit(
         work.refuse_if_all_raised(unit.name)
         if work.count + len(work.failed) != unit.hi - unit.lo:
             raise JobError(f"{unit.name}: {unit.hi - unit.lo} asked, {work.count} made, {len(work.failed)} failed: samples got lost")
-        drawn()
+        drawn(work.batch_size)
         with meter.spending("encode"):
             images = work.made()
             data = shards.pack(recipe, origin, [(spec, image) for spec, image, _ in images])
@@ -82,7 +85,8 @@ def work_unit(
         "unit": unit.name, "data": key, "sha256": digest, "bytes": len(data), "made": len(images),
         "ids": [spec.id for spec, _, _ in images], "marks": [mark for _, _, mark in images],
         "failed": [[one.spec.index, one.spec.id, one.reason] for one in work.failed],
-        "batch_size": work.batch_size, "start": start.number, "run": run, "process": meter.process, **spent,
+        "batch_size": work.batch_size, **({"halved_from": work.halved_from} if work.halved_from else {}), "chip": on,
+        "start": start.number, "run": run, "process": meter.process, **spent,
         "draw_s": round(draw_s, 4), "encode_s": spent["spent_s"].get("encode", 0.0),
         "origin": [origin.model, origin.revision, origin.licence],
     }
@@ -103,7 +107,8 @@ def read_commit(store: Store, recipe: Recipe, unit: Unit) -> Committed | None:
         record = json.loads(data)
         failed = tuple((index, reason) for index, _, reason in record["failed"])
         return Committed(unit, record["data"], record["sha256"], record["bytes"], record["made"], failed, record["draw_s"],
-                         record["encode_s"], tuple(record["origin"]), record["run"], record.get("batch_size", 0))
+                         record["encode_s"], tuple(record["origin"]), record["run"], record.get("batch_size", 0),
+                         record.get("spent_s", {}).get("upload", 0.0), record.get("halved_from", 0), record.get("chip", ""))
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{layout.commit(recipe.id, unit)} is no commit of this version: {type(error).__name__}: {error}",
                         "restore it, or delete it to draw the unit again") from None
@@ -132,6 +137,7 @@ class Drawer(UnitWorker):
             raise DataError(f"the weights at {self.generator.location()} are not those of the plan", "start a new run")
         self.origin = self.generator.load(folder, digest, self.device, **parts)
         self.fits = plan.batch_size
+        self.chip = chip.named("cuda")["chip"] if self.device == "cuda" else chip.processor()
         good_for = self.generator.compiled_for(plan.batch_size, plan.recipe.size_px) if hasattr(self.generator, "compiled_for") else ""
         self.compiled = compiled.Kept(self.store, self.run, plan.recipe.id, good_for)
         self.compiled.take()
@@ -141,15 +147,15 @@ class Drawer(UnitWorker):
         done, ours = work_unit(
             self.store, self.generator, self.origin, plan.recipe, plan.classes[unit.label], unit, self.fits,
             run=plan.run, starts=Starts(self.store, self.run, session=self.place.session), meter=self.meter,
-            refused=plan.batch_size if self.fits < plan.batch_size else 0, drawn=self._drawn,
+            refused=plan.batch_size if self.fits < plan.batch_size else 0, drawn=self._drawn, on=self.chip,
         )
         with self.meter.spending("upload"):
             self.compiled.keep()
-        if ours:
-            self.fits = min(self.fits, done.batch_size)   # what did not fit once will not fit again
-        return {"asked": unit.hi - unit.lo, "made": done.made, "failed": len(done.failed), "ours": ours, "batch_size": done.batch_size}
+        return {"asked": unit.hi - unit.lo, "made": done.made, "failed": len(done.failed), "ours": ours,
+                "batch_size": done.batch_size, "halved_from": done.halved_from}
 
-    def _drawn(self) -> None:
+    def _drawn(self, fits: int) -> None:
+        self.fits = fits   # what did not fit once will not fit again
         self.compiled.collect()
         self.turns.done()
 
@@ -187,10 +193,10 @@ def generate(plan: RunPlan, units: Sequence[Unit], floor: Floor) -> Drawn:
         floor.advance(row["asked"])
         if row["ours"]:
             by_host[row["host"]] = by_host.get(row["host"], 0) + row["made"]
-            if row["batch_size"] < plan.batch_size and not halved:
+            if row["halved_from"] and not halved:
                 halved = True
-                floor.event("batch_halved", asked=plan.batch_size, drawn=row["batch_size"], host=row["host"],
-                            cure=f"set SALTWORKS_GENERATOR__BATCH_SIZE={row['batch_size']}: more does not fit into the device's memory")
+                floor.event("batch_halved", asked=row["halved_from"], drawn=row["batch_size"], host=row["host"],
+                            cure=f"set SALTWORKS_GENERATOR__BATCH_SIZE={row['batch_size']}")
     if asked != made + failed:
         raise JobError(f"{asked} samples were asked for, {made} made and {failed} failed: some got lost")
     return Drawn(ours, len(units) - ours, asked, made, failed, by_host)
@@ -201,6 +207,16 @@ def check_failed(failed: int, total: int, share: float, reason: str = "") -> Non
     if failed > share * total:
         raise QualityError(f"{failed} of {total} samples failed, more than the share of {share:g}{': ' * bool(reason)}{reason}",
                            "mend the generator, or raise SALTWORKS_GENERATOR__FAILED_SHARE")
+
+
+def halved(committed: Sequence[Committed], run: str) -> str:
+    """The warning that batches of this run did not fit into the device's memory; empty where all did."""
+    mine = [one for one in committed if one.run == run and one.halved_from]
+    if not mine:
+        return ""
+    least = min(mine, key=lambda one: one.batch_size)
+    return (f"a batch of {least.halved_from} did not fit into the device's memory, and smaller ones drew {len(mine)} of this run's units: "
+            f"set SALTWORKS_GENERATOR__BATCH_SIZE={least.batch_size}")
 
 
 def own_marks(store: Store, wanted: frozenset[str]) -> frozenset[str]:

@@ -169,7 +169,7 @@ class Work:
 def _draw_rate(store: Store, planned: RunPlan, done: Sequence[Unit]) -> float | None:
     """Measured seconds per image of this recipe, from its own commits."""
     commits = [read_commit(store, planned.recipe, unit) for unit in done[:MEASURED]]
-    seconds = [one.draw_s + one.encode_s for one in commits if one]
+    seconds = [one.draw_s + one.encode_s + one.upload_s for one in commits if one]
     return sum(seconds) / (len(seconds) * planned.unit_size) if seconds else None
 
 

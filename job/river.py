@@ -59,7 +59,7 @@ class River:
         self.keys = layout.Run(planned.dataset, planned.run)
         self.ledger = ledger or cost.Ledger(store, self.keys)
         self.stop = Stop(store, self.keys)
-        self.watch = Watch(planned.dataset, planned.price.currency, budget)
+        self.watch = Watch(planned.dataset, planned.price.currency, budget, chip)
         self.pixels: dict[str, trainset.Pixels] = {}
         self.committed: tuple[generate.Committed, ...] = ()
 
@@ -220,7 +220,7 @@ class River:
                 choosing.few_seeds(len(self.plan.confirm_seeds)), choosing.confounded(self.plan.schedule.epochs),
                 folds.told(self.plan.fold) or folds.small_test(self.split),
                 *splitting.near_published(self.split, self.plan.near_duplicate_bits),
-                bill.unnamed(self.plan.price), *flags.values(),
+                bill.unnamed(self.plan.price), generate.halved(found.committed, self.plan.run), *flags.values(),
             ) if text]
             made = report.write(self.store, found, warnings, flags, self.ledger, gate.private if self.privacy else None)
             floor.advance()

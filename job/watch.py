@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from job.ground.events import Advance
+from job.runplan import Chip
 
 BEAT_S = 5.0   # Ray forgets a gauge that is not told again; it exports every 10 s
 RESULTS = ("made", "failed", "scored", "blind")
@@ -21,6 +22,8 @@ METRICS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {   # name: (kind, hel
     "saltworks_room_total": ("Gauge", "items that the room has to do", ("dataset", "room", "unit")),
     "saltworks_spent": ("Gauge", "spent by the run so far, all its submissions together", ("dataset", "currency")),
     "saltworks_budget": ("Gauge", "most that the run may spend", ("dataset", "currency")),
+    "saltworks_peak_tflops": ("Gauge", "matrix peak of one GPU, as it was measured", ("dataset",)),
+    "saltworks_tflop_per_image": ("Gauge", "TFLOP that one image takes", ("dataset",)),
     "saltworks_last_progress_timestamp_seconds": ("Gauge", "when an item was last done", ("dataset",)),
 }
 
@@ -51,8 +54,8 @@ class Pace:
 class Watch:
     """One driver's metrics. Every method costs a look at one attribute while nothing is recorded."""
 
-    def __init__(self, dataset: str, currency: str = "", budget: float | None = None) -> None:
-        self._dataset, self._currency, self._budget = dataset, currency, budget
+    def __init__(self, dataset: str, currency: str = "", budget: float | None = None, chip: Chip | None = None) -> None:
+        self._dataset, self._currency, self._budget, self._chip = dataset, currency, budget, chip
         self._metrics: dict[str, Any] = {}
         self._gauges: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
         self._heard: dict[tuple[str, str, str], float] = {}
@@ -83,6 +86,9 @@ class Watch:
             self._metrics = {}
         if self._budget is not None:
             self._gauge("saltworks_budget", self._budget, currency=self._currency)
+        if self._chip:
+            self._gauge("saltworks_peak_tflops", self._chip.peak_tflops)
+            self._gauge("saltworks_tflop_per_image", self._chip.tflop_per_image)
         try:
             yield
         finally:

@@ -20,6 +20,10 @@ GOLDEN = 0.6180339887   # its multiples, modulo 1, lie apart from each other how
 NOISE_STD = 96.0        # grey levels at noise = 1
 
 
+class OutOfMemoryError(RuntimeError):
+    """As PyTorch calls it."""
+
+
 class Fake:
     """A generator whose every draw is a function of the spec's seed, label and size."""
 
@@ -46,6 +50,11 @@ class Fake:
             Literal["", "raises", "ends process"],
             Field(description="how loading goes wrong; empty: it does not", json_schema_extra={"identity": False}),
         ] = ""
+        fits: Annotated[
+            int,
+            Field(ge=0, description="images that the device's memory holds at once; a larger batch fails as on a GPU; 0: any",
+                  json_schema_extra={"identity": False}),
+        ] = 0
         seconds_per_image: Annotated[
             float,
             Field(ge=0, le=60, description="seconds to wait for each image", json_schema_extra={"identity": False}),
@@ -71,6 +80,8 @@ class Fake:
 
     def draw(self, specs: Sequence[SampleSpec]) -> list[Sample | Failure]:
         """One result per spec, in their order; each depends on its own spec alone."""
+        if 0 < self.options.fits < len(specs):
+            raise OutOfMemoryError("CUDA out of memory")
         time.sleep(self.options.seconds_per_image * len(specs))
         return [self._one(spec) for spec in specs]
 

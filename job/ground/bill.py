@@ -36,14 +36,15 @@ def with_repeated(lines: Iterable[CostLine], committed: Mapping[str, float]) -> 
     """Lines with what led to no commit of this run shown as ``repeated``.
 
     ``committed``: by room, the worker seconds that this run's own commits account for. What a room's working kinds
-    (draw, encode; train) took beyond it was drawn twice, lost to another writer, or killed; its cost moves along.
+    (draw, encode; train) took beyond it was drawn twice, lost to another writer, or killed; its cost moves along, and so does
+    the same share of ``upload``: a commit cannot tell what it takes to store it.
     """
     out: list[CostLine] = []
-    working = {"generate": ("draw", "encode"), "sweep": ("train",), "confirm": ("train",)}
+    working = {"generate": ("draw", "encode", "upload"), "sweep": ("train",), "confirm": ("train",)}
     lines = tuple(lines)
     for room, kinds in working.items():
         mine = [one for one in lines if one.room == room and one.kind in kinds]
-        total = sum(one.seconds for one in mine)
+        total = sum(one.seconds for one in mine if one.kind != "upload")
         share = max(0.0, 1 - committed.get(room, 0.0) / total) if total else 0.0
         if share * total < 0.05:   # the roundings of many small numbers
             share = 0.0

@@ -127,7 +127,7 @@ class Ledger:
         self._process, self._sequence = uuid.uuid4().hex[:12], 0
         self._lines: dict[Key, float] = {}
         self._open: dict[Key, float] = {}   # lines that still run: when they began
-        self._workers: dict[str, list[list[Any]]] = {}
+        self._workers: dict[str, dict[tuple[str, str, float, float], float]] = {}   # by process, the last word of each line
         self._unbooked: set[str] = set()
         self._lock, self._writing = threading.Lock(), threading.Lock()   # trials report side by side
 
@@ -196,15 +196,21 @@ class Ledger:
         self._lines[key] = self._lines.get(key, 0.0) + seconds
 
     def hear(self, process: str, rows: list[list[Any]], booked: bool = True) -> None:
-        """What a worker says it has spent so far; it comes with every unit. ``booked``: ``close`` writes it down."""
+        """What a worker says it has spent so far; it comes with every unit. ``booked``: ``close`` writes it down.
+
+        Of two units in flight the word of the later one may come first.
+        """
         with self._lock:
-            self._workers[process] = rows
+            mine = self._workers.setdefault(process, {})
+            for room, kind, seconds, gpus, cpus in rows:
+                mine[room, kind, gpus, cpus] = max(seconds, mine.get((room, kind, gpus, cpus), 0.0))
             self._unbooked |= set() if booked else {process}
 
     def close(self) -> None:
         """Write everything down, and the last word of every worker, for it may have been ended between two heartbeats."""
-        for process, rows in self._workers.items():
+        for process, lines in self._workers.items():
             if process not in self._unbooked:
+                rows = [[room, kind, seconds, gpus, cpus] for (room, kind, gpus, cpus), seconds in lines.items()]
                 self._store.create(self._run.cost(f"{process}-heard", 0), json.dumps(rows).encode())
         self._workers = {}
         self.tell()
@@ -213,7 +219,7 @@ class Ledger:
         """What the workers of this driver have cost since ``close`` was last called, as far as heard; 0 without a price."""
         with self._lock:
             return sum(line(room, kind, seconds, gpus=gpus, cpus=cpus, price=price).cost or 0.0
-                       for rows in self._workers.values() for room, kind, seconds, gpus, cpus in rows)
+                       for lines in self._workers.values() for (room, kind, gpus, cpus), seconds in lines.items())
 
     def spent(self, price: Price) -> float:
         """The sum of ``total``; what has no price costs nothing."""

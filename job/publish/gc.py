@@ -24,7 +24,7 @@ from job.publish.inventory import Inventory, Named, Run, Thing, Unitwise, take
 REMOVERS = 8
 LOCK = f"{TEMPORARY}lock-"   # of a pointer; removing a lock while it is held would let two in
 FLEETING = {"stops": "told the workers of a finished run to stop", "errors": "carried a worker's error home",
-            "starts": "marked a start of a unit that has long been drawn"}
+            "starts": "marked a start of a unit that has long been drawn", "compiled": "let later pods of a finished run start warm"}
 
 
 @dataclass(frozen=True, slots=True)

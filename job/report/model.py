@@ -159,6 +159,7 @@ class Drawing(Part):
     """How fast this run drew the images that it drew itself."""
 
     images: int
+    chips: list[str] = Field(default=[], description="names of the GPUs that drew them, or of the processors")
     images_per_s: float | None = Field(description="over the wall time of the room, its start and its waiting included")
     images_per_worker_s: float | None = Field(description="over the seconds in which its workers drew, and nothing else")
     tflop_per_image: float | None = Field(description="as the settings tell; null where they do not")

@@ -18,7 +18,8 @@ def drawing(chip: Chip | None, own: Sequence[Committed], rooms: Sequence[Spent],
     wall_s = next((one.wall_s for one in rooms if one.room == "generate"), 0.0)
     known = chip is not None and gpus > 0 and draw_s > 0
     return Drawing(
-        images=images, images_per_s=images / wall_s if wall_s else None, images_per_worker_s=images / draw_s if draw_s else None,
+        images=images, chips=sorted({one.chip for one in own if one.chip}),
+        images_per_s=images / wall_s if wall_s else None, images_per_worker_s=images / draw_s if draw_s else None,
         tflop_per_image=chip.tflop_per_image if chip else None, peak_tflops=chip.peak_tflops if chip else None,
         mfu=images * chip.tflop_per_image / (draw_s * gpus * chip.peak_tflops) if chip and known else None,
     )

@@ -225,7 +225,8 @@ def speed(drawn: Drawing) -> str:
     rates = (drawn.images_per_s, "by the clock"), (drawn.images_per_worker_s, "while a worker drew")
     told = ", ".join(f"{rate:.3g}/s {of}" for rate, of in rates if rate is not None)
     peak = f", {100 * drawn.mfu:.0f} % of the measured peak" if drawn.mfu is not None else ""
-    return f"{drawn.images:,} images drawn{': ' * bool(told)}{told}{peak}"
+    on = f" on {', '.join(drawn.chips)}" if drawn.chips else ""
+    return f"{drawn.images:,} images drawn{on}{': ' * bool(told)}{told}{peak}"
 
 
 def _clipped(text: str, width: int) -> str:

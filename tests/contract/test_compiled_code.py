@@ -2,16 +2,28 @@
 
 import json
 import shutil
+import threading
 import uuid
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from job import plan
 from job.compiled import Kept
 from job.errors import DataError, TemporaryError
+from job.generate import Drawer
+from job.generators import GENERATORS
+from job.generators.fake import Fake
 from job.ground import layout
 from job.ground.store import Store
+from job.pool import Place
+from job.records import Failure, Sample, SampleSpec
+from job.runplan import Pool
+from tests.unit.made_run import make_run
 
 pytestmark = [
     pytest.mark.contract,
@@ -58,10 +70,11 @@ def kept(store: Store, good_for: str = "this machine") -> Kept:
     return one
 
 
-def hits() -> int:
+def compiled(how: str) -> int:
+    """So far: graphs that were found (``hit``), or compiled anew (``miss``)."""
     from torch._dynamo.utils import counters
 
-    return counters["inductor"]["fxgraph_cache_hit"]
+    return counters["inductor"][f"fxgraph_cache_{how}"]
 
 
 @pytest.mark.parametrize("place", ["folder", "memory"])
@@ -74,14 +87,40 @@ def test_what_one_process_compiled_the_next_one_does_not_compile_again(place: st
     with Process():
         later = Kept(store, RUN, "recipe", "this machine")
         assert later.take()
-        before = hits()
+        before = compiled("hit")
         compile_something()
-        assert hits() == before + 1
+        assert compiled("hit") == before + 1
         later.collect()
         later.keep()
     assert [key for key, _ in store.list("")] == keys   # written once
     for other in (Kept(store, RUN, "recipe", "another machine"), Kept(store, RUN, "another recipe", "this machine")):
         assert not other.take()
+
+
+class Compiling(Fake):
+    """Compiles before it draws."""
+
+    def compiled_for(self, batch_size: int, size_px: int) -> str:
+        return f"this machine, {batch_size} × {size_px}"
+
+    def draw(self, specs: Sequence[SampleSpec]) -> list[Sample | Failure]:
+        compile_something()
+        return super().draw(specs)
+
+
+def test_a_worker_begins_with_what_an_earlier_one_of_its_run_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(GENERATORS, "compiling", f"{__name__}:Compiling")
+    made = make_run(Store(f"memory://{uuid.uuid4().hex}", 0), tmp_path / "real", finished=False)
+    planned = replace(made.planned, recipe=replace(made.planned.recipe, id="another", generator="compiling"))
+    units, anew = plan.first_round(planned), []
+    for at, run in enumerate((RUN, RUN, layout.Run("digits", "another run"))):
+        place = Place(made.store.url, 0, run, "generate", Pool(1, 1, 0), "stop", 60, "session")
+        with Process():
+            before = compiled("miss")
+            worker = Drawer(place, planned)
+            assert worker._row(units[at])["ours"]
+            anew.append(compiled("miss") - before)
+    assert anew == [1, 0, 1]   # the cache is a run's own
 
 
 @pytest.mark.parametrize("damage", ["data", "size", "record"])
@@ -100,6 +139,29 @@ def test_code_that_is_not_what_was_kept_is_refused_and_not_read(damage: str, tmp
     with pytest.raises(DataError) as caught:
         Kept(store, RUN, "recipe", "this machine").take()
     assert "SALTWORKS_GENERATOR__OPTIONS__COMPILE_CACHE=false" in caught.value.cure
+
+
+def test_two_units_that_end_at_once_keep_all_of_it(tmp_path: Path) -> None:
+    class Slow(Store):
+        asked, going = threading.Event(), threading.Event()
+
+        def get(self, key: str) -> bytes | None:
+            self.asked.set()
+            assert self.going.wait(60)
+            return super().get(key)
+
+    slow = Kept(Slow(str(tmp_path), 0), RUN, "recipe", "this machine")
+    with Process():
+        compile_something()
+        slow.collect()
+    with ThreadPoolExecutor(1) as other:
+        first = other.submit(slow.keep)
+        assert Slow.asked.wait(60)
+        slow.keep()
+        Slow.going.set()
+        first.result()
+    with Process():
+        assert Kept(Store(str(tmp_path), 0), RUN, "recipe", "this machine").take()
 
 
 def test_where_it_is_off_nothing_is_read_or_written(tmp_path: Path) -> None:

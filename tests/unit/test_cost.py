@@ -153,17 +153,33 @@ def test_without_a_price_there_is_no_cost_and_with_one_it_follows_what_is_held()
     assert line("generate", "draw", 3600, gpus=1, cpus=1, price=Price(None, 1.0, "USD", "", "")).cost is None   # by the GPU, and unknown
 
 
-@given(SECONDS, SECONDS, st.floats(0, 250))
-def test_what_led_to_no_commit_of_this_run_is_shown_as_repeated_and_the_sum_stays(draw: float, encode: float, committed: float) -> None:
-    lines = [CostLine("generate", "draw", draw, True, 2 * draw), CostLine("generate", "encode", encode, True, 2 * encode),
-             CostLine("generate", "load", 7, True, 14), CostLine("sweep", "train", 5, False, None)]
+@given(SECONDS, SECONDS, SECONDS, st.floats(0, 250))
+def test_what_led_to_no_commit_of_this_run_is_shown_as_repeated_and_the_sum_stays(
+    draw: float, encode: float, upload: float, committed: float
+) -> None:
+    kinds = {"draw": draw, "encode": encode, "upload": upload, "load": 7.0}
+    lines = [*(CostLine("generate", kind, seconds, True, 2 * seconds) for kind, seconds in kinds.items()),
+             CostLine("sweep", "train", 5, False, None)]
     shown = with_repeated(lines, {"generate": committed, "sweep": 5})
     assert sum(one.seconds for one in shown) == pytest.approx(sum(one.seconds for one in lines), abs=0.01)
     assert sum(one.cost or 0 for one in shown) == pytest.approx(sum(one.cost or 0 for one in lines), abs=0.01)
     repeated = sum(one.seconds for one in shown if one.kind == "repeated")
     beyond = max(0.0, draw + encode - committed)
-    assert repeated == pytest.approx(beyond if beyond >= 0.05 else 0, abs=0.06)
+    share = beyond / (draw + encode) if beyond >= 0.05 else 0
+    assert repeated == pytest.approx(share * (draw + encode + upload), abs=0.06 * (1 + upload / max(draw + encode, 1e-9)))
     assert {one.kind for one in shown if one.room == "sweep"} == {"train"}
+
+
+def test_of_two_units_in_flight_the_later_word_counts_whichever_is_heard_first() -> None:
+    store = fresh()
+    early, late = ([["generate", kind, seconds, 1.0, 1.0] for kind, seconds in lines.items()]
+                   for lines in ({"load": 3.0, "draw": 5.0}, {"load": 3.0, "draw": 9.0, "upload": 2.0}))
+    ledger = Ledger(store, RUN)
+    for rows in (late, early):
+        ledger.hear("one", rows)
+        assert ledger.heard(PRICE) == 14
+    ledger.close()
+    assert {one.kind: one.seconds for one in ledger.total(PRICE)} == {"load": 3, "draw": 9, "upload": 2}
 
 
 def test_a_heartbeat_names_room_kind_seconds_and_what_is_held() -> None:

@@ -10,6 +10,7 @@ import pytest
 from job.generate import work_unit
 from job.generators.fake import Fake
 from job.ground import layout, lineage
+from job.ground.bill import with_repeated
 from job.ground.cost import Ledger, Meter
 from job.ground.events import Events
 from job.ground.starts import Starts
@@ -75,6 +76,8 @@ def test_commits_tell_their_seconds_by_kind_and_together_all_that_their_process_
     meter.beat()
     billed = {one.kind: one.seconds for one in Ledger(store, RUN).total(FREE)}
     assert billed == {kind: sum(one["spent_s"].get(kind, 0.0) for one in told) for kind in ("load", "draw", "upload", "idle")}
+    clean = with_repeated(Ledger(store, RUN).total(FREE), {"generate": sum(one["draw_s"] + one["encode_s"] for one in told)})
+    assert {one.kind: one.seconds for one in clean} == billed   # to store it is work that leads to a commit, too
 
 
 def test_the_wall_of_a_room_is_told_while_it_is_open_and_once_when_it_is_left_or_breaks(tmp_path: Path) -> None:

@@ -47,7 +47,8 @@ class Place:
         """What attempts leave behind, below one run and beside its images; returns what is nobody's."""
         keys, recipe, unit = made.keys, made.planned.recipe.id, made.committed[0].unit
         stray = Unit(unit.class_key, unit.label, 900_000, 900_008)
-        below = [keys.stop("p1"), keys.error("t-1"), keys.filtered(unit.class_key, "0" * 16), keys.trial_data("t", "0" * 64)]
+        below = [keys.stop("p1"), keys.error("t-1"), keys.compiled("c"), keys.compiled_data("c", "0" * 64)]
+        below += [keys.filtered(unit.class_key, "0" * 16), keys.trial_data("t", "0" * 64)]
         below += [keys.mix("0" * 64)] if made is self.kept else []
         shared = [layout.shard(recipe, stray, "a" * 64), layout.scores("m", recipe, stray.name),
                   f"{made.planned.dataset}/runs/{TEMPORARY}x-plan.json"]

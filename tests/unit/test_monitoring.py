@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from job.runplan import Chip
 from job.watch import METRICS, Watch
 from tests.monitoring import HOME, RUNBOOKS, dashboard, listed, names, queries, rules
 
 pytestmark = pytest.mark.unit
+CHIP = Chip(peak_tflops=790.0, tflop_per_image=50.7)
 
 
 class Told:
@@ -63,7 +65,7 @@ def whole_day(watch: Watch) -> list[int]:
 
 
 def test_every_number_is_told_with_its_labels() -> None:
-    told, watch = Told(), Watch("d", "USD", 9.0)
+    told, watch = Told(), Watch("d", "USD", 9.0, CHIP)
     with watch.on(told):
         assert whole_day(watch) == [8, 1]
     assert told.of("saltworks_room_total", room="generate", unit="images") == 16
@@ -74,6 +76,7 @@ def test_every_number_is_told_with_its_labels() -> None:
     assert told.of("saltworks_seconds", room="generate", kind="idle") == 2
     assert told.of("saltworks_spent", currency="USD") == 7
     assert told.of("saltworks_budget", currency="USD") == 9
+    assert (told.of("saltworks_peak_tflops"), told.of("saltworks_tflop_per_image")) == (790, 50.7)
     assert told.of("saltworks_last_progress_timestamp_seconds") > 1e9
     assert {name for name, _ in told.values} == set(METRICS)
 
@@ -90,7 +93,7 @@ def test_nothing_is_told_before_or_after() -> None:
 
 @pytest.mark.parametrize("name", METRICS)
 def test_whatever_breaks_in_the_watch_the_run_goes_on(name: str) -> None:
-    told, watch = Told(broken=name), Watch("d", "USD", 9.0)
+    told, watch = Told(broken=name), Watch("d", "USD", 9.0, CHIP)
     with watch.on(told):
         assert whole_day(watch) == [8, 1]
     with watch.on(object()):   # not even the metrics can be made

@@ -53,9 +53,9 @@ def store() -> Counted:
 
 
 def commit(store: Store, planned: RunPlan, count: int, seconds: float = 72) -> None:
-    """The first ``count`` units, drawn in so many seconds each, encoded in no time."""
-    record = json.dumps({"failed": [], "data": "", "sha256": "", "bytes": 0, "made": 8, "draw_s": seconds, "encode_s": 0,
-                         "origin": ["", "", ""], "run": "another"}).encode()
+    """The first ``count`` units, each in so many seconds: most of them draw, a tenth encodes, a quarter stores."""
+    record = json.dumps({"failed": [], "data": "", "sha256": "", "bytes": 0, "made": 8, "draw_s": 0.65 * seconds, "encode_s": 0.1 * seconds,
+                         "spent_s": {"load": 500, "upload": 0.25 * seconds}, "origin": ["", "", ""], "run": "another"}).encode()
     for unit in plan.first_round(planned)[:count]:
         store.create(layout.commit(planned.recipe.id, unit), record)
 

@@ -120,6 +120,9 @@ def test_the_report_tells_rates_of_the_run_s_own_images_and_the_share_of_the_pea
     assert found
     assert (found.images, found.images_per_s, found.images_per_worker_s) == (512, 512 / 200, 8.0)
     assert found.mfu == pytest.approx(8 * 50.7 / 790)
+    assert found.chips == []   # of a version before they were told
+    two = [replace(one, chip=chip) for one, chip in zip(units(32.0, 32.0, 1.0), ("H200", "A10G", "H200"), strict=True)]
+    assert drawing(CHIP, two, ROOMS, gpus=1.0).chips == ["A10G", "H200"]
     half = drawing(CHIP, units(64.0, 64.0), ROOMS, gpus=0.5)   # two workers on one GPU, each half as fast
     assert half
     assert half.mfu == found.mfu
@@ -146,10 +149,12 @@ def test_the_ledger_knows_how_many_gpus_a_worker_held_while_it_drew() -> None:
 
 
 def test_page_and_summary_say_how_fast_it_was() -> None:
-    fast = Drawing(images=1200, images_per_s=6.0, images_per_worker_s=8.123, tflop_per_image=50.7, peak_tflops=790.0, mfu=0.52)
+    fast = Drawing(images=1200, chips=["H200"], images_per_s=6.0, images_per_worker_s=8.123, tflop_per_image=50.7,
+                   peak_tflops=790.0, mfu=0.52)
     said = words.speed(fast)
-    assert said == "1,200 images drawn: 6/s by the clock, 8.12/s while a worker drew, 52 % of the measured peak"
+    assert said == "1,200 images drawn on H200: 6/s by the clock, 8.12/s while a worker drew, 52 % of the measured peak"
     assert words.speed(fast.model_copy(update={"mfu": None})) == said.removesuffix(", 52 % of the measured peak")
+    assert words.speed(fast.model_copy(update={"chips": []})) == said.replace(" on H200", "")
     report = helped().model_copy(update={"drawing": fast})
     assert said in render(report, picture(0), gallery())
     assert said not in render(helped(), picture(0), gallery())
