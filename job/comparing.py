@@ -45,7 +45,7 @@ def check(reference: tuple[RunPlan, Split], other: tuple[RunPlan, Split]) -> Non
     wanted, found = _alike(mine), _alike(its)
     other_ones = [name for name in sorted({*wanted, *found}) if wanted.get(name) != found.get(name)]
     if other_ones:
-        told = "; ".join(f"{name} is {_text(wanted, name)} there and {_text(found, name)} here" for name in other_ones)
+        told = "; ".join(f"{name} is {_text(wanted, name)} in the first and {_text(found, name)} in the second" for name in other_ones)
         cure = " ".join(f"SALTWORKS_{name.upper().replace('.', '__')}={_text(wanted, name)}" for name in other_ones)
         raise DataError(f"{_both(mine, its)}: {told}", f"run the second one again under {cure}")
 

@@ -138,7 +138,7 @@ def other_steps(made: Made) -> None:
     (gone(lambda made: made.keys.trial("test-0.5")), "no stored trial at α = 0.5", "python -m job report"),
     (another_report, "no stored trial at α = 0.5 that is right as often as its report says", "python -m job report"),
     (no_verdict, "has no verdict: one confirm seed", "five confirm seeds"),
-    (other_steps, "train.steps is 300 there and 7 here", "SALTWORKS_TRAIN__STEPS=300"),
+    (other_steps, "train.steps is 300 in the first and 7 in the second", "SALTWORKS_TRAIN__STEPS=300"),
 ])
 def test_what_cannot_be_compared_ends_in_65_with_the_cure_and_without_a_look(
     runs: dict[str, Made], told: Callable, spoil: Callable[[Made], None], problem: str, cure: str

@@ -121,13 +121,14 @@ def test_runs_that_were_split_trained_and_judged_alike_may_be_compared_whatever_
 
 
 @pytest.mark.parametrize(("change", "told", "cure"), [
-    ({"task_options": '{"flip":true,"model":"small_cnn","shift_px":0}'}, "task.options.flip is false there and true here",
+    ({"task_options": '{"flip":true,"model":"small_cnn","shift_px":0}'}, "task.options.flip is false in the first and true in the second",
      "SALTWORKS_TASK__OPTIONS__FLIP=false"),
-    ({"task": "segmentation"}, "task.name is classification there and segmentation here", "SALTWORKS_TASK__NAME=classification"),
-    ({"objective": Objective("recall", (1,), 0.02)}, "sweep.objective is accuracy there and recall here",
+    ({"task": "segmentation"}, "task.name is classification in the first and segmentation in the second",
+     "SALTWORKS_TASK__NAME=classification"),
+    ({"objective": Objective("recall", (1,), 0.02)}, "sweep.objective is accuracy in the first and recall in the second",
      "SALTWORKS_SWEEP__OBJECTIVE=accuracy"),
-    ({"steps": 7}, "train.steps is 300 there and 7 here", "SALTWORKS_TRAIN__STEPS=300"),
-    ({"confirm_seeds": (1, 2, 3)}, "sweep.confirm_seeds is 5 there and 3 here", "SALTWORKS_SWEEP__CONFIRM_SEEDS=5"),
+    ({"steps": 7}, "train.steps is 300 in the first and 7 in the second", "SALTWORKS_TRAIN__STEPS=300"),
+    ({"confirm_seeds": (1, 2, 3)}, "sweep.confirm_seeds is 5 in the first and 3 in the second", "SALTWORKS_SWEEP__CONFIRM_SEEDS=5"),
 ])
 def test_runs_that_were_trained_or_judged_otherwise_are_refused_with_what_differs_and_the_cure(
     planned: tuple, change: dict, told: str, cure: str
