@@ -7,6 +7,7 @@ import tempfile
 import traceback
 import warnings
 from collections.abc import Sequence
+from itertools import takewhile
 
 from job.errors import JobError, SettingsError, TemporaryError, full_disk, redact
 
@@ -49,7 +50,7 @@ def _help() -> str:
 
 
 def _verb(verb: str, flags: Sequence[str]) -> int:
-    from job.verbs import NUMBERED, VERBS
+    from job.verbs import NAMED, NUMBERED, VERBS
 
     if verb not in VERBS:
         raise SettingsError(f"unknown verb {verb!r}", f"use one of {', '.join(VERBS)}")
@@ -57,12 +58,13 @@ def _verb(verb: str, flags: Sequence[str]) -> int:
 
     if verb in NUMBERED and flags and flags[0].isdigit():
         flags = ["--publish.version", *flags]
-    chosen = settings.load(flags)
+    names = list(takewhile(lambda one: not one.startswith("-"), flags)) if verb in NAMED else []
+    chosen = settings.load(flags[len(names):])
     if not sys.warnoptions:
         warnings.simplefilter("ignore")   # of libraries; ours are in the report
     from job.ground.events import Events
 
-    print(VERBS[verb][0](chosen, Events(chosen.progress)))
+    print(VERBS[verb][0](chosen, Events(chosen.progress), *names))
     return 0
 
 

@@ -135,12 +135,18 @@ def verdict(candidate: TrialResult, baseline: TrialResult, weights_N: np.ndarray
     word = statistics.word(gain)
     open_end = statistics.would_decide(a, b, weights_N=weights_N) if word == statistics.UNDECIDED else ""
     guarded = None if weights_N is None else statistics.interval(a, b)
-    if guarded and word == statistics.HELPED and guarded.mean < -guard:
-        word, open_end = statistics.UNDECIDED, (
-            f"the objective gained {100 * gain.mean:+.2g} points, and accuracy fell by {-100 * guarded.mean:.2g}, more than the "
-            f"{100 * guard:g} that SALTWORKS_SWEEP__GUARD allows")
+    if word == statistics.HELPED and (why := withheld(gain.mean, guarded, guard)):
+        word, open_end = statistics.UNDECIDED, why
     star = candidate.alpha if word == statistics.HELPED else 0.0
     return Verdict(word, star, gain, statistics.smallest_detectable(gain), open_end, guarded)
+
+
+def withheld(gain: float, guarded: Interval | None, guard: float) -> str:
+    """Why a gain in the objective is not called help: accuracy fell by more than ``guard``. Empty where it did not."""
+    if guarded is None or guarded.mean >= -guard:
+        return ""
+    return (f"the objective gained {100 * gain:+.2g} points, and accuracy fell by {-100 * guarded.mean:.2g}, more than the "
+            f"{100 * guard:g} that SALTWORKS_SWEEP__GUARD allows")
 
 
 def controls(

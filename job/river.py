@@ -198,15 +198,15 @@ class River:
     def choose(self, results: Sequence[TrialResult]) -> tuple[Choice, int]:
         """The candidate, written down before the locked test is looked at; and how often this test was looked at.
 
-        Every run of the dataset that looks at the same test images leaves its mark there: a test that was looked at
-        often is no longer locked, whatever the editions were called.
+        Every run of the dataset that looks at the same test images leaves its mark there, and so does every comparison: a test
+        that was looked at often is no longer locked, whatever the editions were called.
         """
         choice = choosing.choose(halving.finalists(results), self.weights("val"), self.plan.objective.guard)
         record = lineage.canonical({**asdict(choice), "trials": [one.trial for one in results]}).encode()
         number = 1
         while not self.store.create(self.keys.choice(number), record):
             number += 1   # this run chose otherwise before
-        test = lineage.content_id("test", sorted(self.split.part("test")["digest"].to_pylist()))
+        test = lineage.test_id(self.split.part("test")["digest"].to_pylist())
         self.store.create(layout.look(self.plan.dataset, test, f"{self.plan.run}-{number}"), record)
         return choice, len(self.store.list(layout.looks(self.plan.dataset, test)))
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from job.ground.store import Store
     from job.publish.model import Version
 
-Verb = Callable[[Settings, Events], str]
+Verb = Callable[..., str]   # of settings and events; of what NAMED holds, of names, too
 
 
 def _plan(settings: Settings, events: Events) -> str:
@@ -63,6 +63,14 @@ def _report(settings: Settings, events: Events) -> str:
     if settings.crossfits:
         return crossed.lines(*crossfit.again(settings, events))
     return summary_lines(*run.redo_report(settings, events))
+
+
+def _compare(settings: Settings, events: Events, *runs: str) -> str:
+    from job import compare
+    from job.report import compared
+
+    del events
+    return compared.lines(*compare.compare(settings, runs))
 
 
 def _publish(settings: Settings, events: Events) -> str:
@@ -197,6 +205,7 @@ VERBS: Mapping[str, tuple[Verb, str]] = {
     "advise": (_advise, "draw a pilot, train three small arms, and say what to expect of the run; the test stays locked"),
     "run": (_run, "all of it, or what is left of it; then publish"),
     "report": (_report, "decide and report again from stored measurements: no GPU, no Ray"),
+    "compare": (_compare, "finished runs against the first, on the same test and seeds: compare RUN RUN [RUN …]"),
     "publish": (_publish, "publish a finished run, if it is not published yet"),
     "verify": (_verify, "read a version again, every byte: verify [NUMBER]"),
     "rollback": (_rollback, "point latest at an earlier version: rollback NUMBER"),
@@ -208,3 +217,4 @@ VERBS: Mapping[str, tuple[Verb, str]] = {
     "doctor": (_doctor, "probe the storage at the root: what it promises; with --doctor.gpu true the GPU, too"),
 }
 NUMBERED = ("verify", "rollback", "export")
+NAMED = ("compare",)

@@ -14,11 +14,14 @@ LEVELS = (   # an import may stay on its level or go down, never up
     {"records", "results", "errors", "runplan"},
     {"settings", "settings_groups", "ground", "plugs"},
     {"generators", "metrics", "tasks", "real"},
-    {"plan", "splitting", "near_duplicates", "filtering", "mixing", "arms", "choosing", "halving", "advising", "folds", "statistics"},
+    {
+        "plan", "splitting", "near_duplicates", "filtering", "mixing", "arms", "choosing", "comparing", "halving", "advising", "folds",
+        "statistics",
+    },
     {
         "pool", "lives", "drawing", "fitting", "fitting_together", "generate", "decisions", "trainset", "measure", "sweep", "report",
         "publish", "admit", "kube", "kube_jobs", "watch", "cluster", "preview", "doctor", "settings_table",
-        "waiting", "pilot", "chip", "doctor_gpu", "turns", "compiled",
+        "waiting", "pilot", "chip", "doctor_gpu", "turns", "compiled", "compare",
     },
     {"river"},
     {"run", "demo"},
@@ -26,7 +29,8 @@ LEVELS = (   # an import may stay on its level or go down, never up
     {"__main__"},
 )
 ROOMS = ("generate", "measure", "filtering", "mixing", "sweep", "report", "publish")   # left to right
-COLD = {"plan", "splitting", "near_duplicates", "filtering", "mixing", "arms", "choosing", "halving", "advising", "folds", "statistics"}
+COLD = {"plan", "splitting", "near_duplicates", "filtering", "mixing", "arms", "choosing", "comparing", "halving", "advising", "folds",
+        "statistics"}
 HOT = {"cluster", "watch", "drawing", "generate", "measure", "sweep", "trainset", "pool", "waiting", "fitting", "fitting_together",
        "pilot", "chip", "turns", "compiled"}
 BLIND = COLD - {"plan", "splitting"} | HOT - {"cluster"} | {"decisions", "publish", "report"}   # they take parts of the plan

@@ -90,6 +90,11 @@ def crossfit(dataset: str, name: str, file: str) -> str:
     return f"{dataset}/crossfits/{name}/{file}"
 
 
+def comparison(dataset: str, name: str, file: str) -> str:
+    """The report of a comparison of finished runs."""
+    return f"{dataset}/comparisons/{name}/{file}"
+
+
 class Run:
     """Keys of one run."""
 

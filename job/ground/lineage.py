@@ -7,7 +7,7 @@ Hashes are SHA-256 over canonical JSON (sorted keys, no spaces), cut to 16 hex d
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from job.records import SYNTHETIC_PREFIX, ClassWords, Mix, Recipe, SampleSpec, Unit
@@ -69,6 +69,11 @@ def spec(recipe: Recipe, words: ClassWords, index: int, redraw: int = 0) -> Samp
 def specs(recipe: Recipe, words: ClassWords, unit: Unit) -> Iterator[SampleSpec]:
     """All specs of one unit, ascending. Computed where they are needed, never shipped."""
     return (spec(recipe, words, index) for index in range(unit.lo, unit.hi))
+
+
+def test_id(digests: Iterable[str]) -> str:
+    """Id of a locked test by the pixel digests of its images: under it every look at them is counted."""
+    return content_id("test", sorted(digests))
 
 
 def mix_id(mix: Mix, recipe_id: str) -> str:

@@ -69,12 +69,12 @@ def verdict_paragraph(
                   f"{change}.", "The recommendation is to train on real images alone: α* = 0."]
     elif word == "no verdict":
         parts += [f"{tested} moved {score_name} by {moved} points against real images alone {change}, "
-                  "but no interval can be put around that.", _sentence(would_decide), "Until shown otherwise α* = 0."]
+                  "but no interval can be put around that.", sentence(would_decide), "Until shown otherwise α* = 0."]
     else:
         interval = f" {bounds(gain, signed=True)}" if gain.high > gain.low else ""
         parts += [f"{tested} moved {score_name} by {moved} points{interval} against real images alone {change}"
                   f"{': zero lies inside the 95 % interval' if interval else ''}.",
-                  unseen(smallest_detectable), _sentence(would_decide), "Until shown otherwise α* = 0."]
+                  unseen(smallest_detectable), sentence(would_decide), "Until shown otherwise α* = 0."]
     return " ".join([*filter(None, parts), CONDITIONAL])
 
 
@@ -189,7 +189,8 @@ def unseen(smallest_detectable: float) -> str:
     return f"A true effect of {effect} points would have been found in 70 to 80 % of such tests; a smaller one may be there, unseen."
 
 
-def _sentence(clause: str) -> str:
+def sentence(clause: str) -> str:
+    """A clause as a sentence; empty where it is."""
     return f"{clause[0].upper()}{clause[1:]}." if clause else ""
 
 
