@@ -183,7 +183,7 @@ def test_how_fast_it_is_drawn_is_no_part_of_the_recipe_and_what_is_off_leaves_th
     chosen = plugs.options(TextToImage, {"compile": "whole", "compile_cache": False, "decode_batch": 4, "vae": "elsewhere"}, "GENERATOR")
     assert plugs.identity(chosen) == plugs.identity(TextToImage.Options()) == (
         '{"dtype":"fp32","guidance":2.0,"negative_prompt":"","scheduler":"","steps":20,"variant":""}')   # as before there were such options
-    for name, value in {"guidance_share": 0.5, "cache_interval": 3, "linears": "fp8"}.items():
+    for name, value in {"guidance_share": 0.5, "cache_interval": 3, "linears": "fp8", "timestep_spacing": "trailing"}.items():
         assert f'"{name}"' in plugs.identity(TextToImage.Options(**{name: value}))
 
 
