@@ -50,7 +50,8 @@ class Extras(Protocol):
     """What a generator may have besides; whoever needs it looks whether it is there."""
 
     def parts(self) -> Mapping[str, str]:
-        """Locations of further models, by the names under which ``load`` is given their folders; their digests are the recipe's too."""
+        """Locations of further models (``org/name@revision`` for one of a hub id), by the names under which ``load`` is given their
+        folders; their digests are the recipe's too."""
 
     def compiled_for(self, batch_size: int, size_px: int) -> str:
         """What code that is compiled in this process is good for, as text; empty where there is none, or none is to be kept."""

@@ -3,6 +3,7 @@
 Each of them is a named option of the plug. What a pipeline cannot do is refused when it is loaded, with the cure.
 """
 
+import inspect
 import json
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -23,6 +24,7 @@ HALVES = {
 }
 FEW_STEPS = ("LCMScheduler", "TCDScheduler")   # for distilled models; diffusers lists them nowhere, and they read what DDIM reads
 LEAST_SIDE = 640    # of a linear layer that is worth eight bits: below, quantising costs what the product saves
+COMPUTED = 3        # steps at the start that diffusers' cache computes, whatever its interval
 FP8 = (8, 9)        # least compute capability: Ada; Hopper has (9, 0)
 
 
@@ -51,13 +53,21 @@ def scheduler(name: str) -> Any:
     return found
 
 
-def use_scheduler(pipeline: Any, found: Any) -> None:
-    """Put it in the place of the model's own, with the model's settings. Raises ``SettingsError`` where it does not suit."""
-    known = {one.__name__ for one in pipeline.scheduler.compatibles}
+def use_scheduler(pipeline: Any, found: Any, spacing: str) -> None:
+    """Put it (None: the model's own class) in the place of the model's own, with the model's settings.
+
+    ``spacing``: of its steps, in place of the model's; empty: as the model has it. Raises ``SettingsError`` where either does
+    not suit.
+    """
+    own = pipeline.scheduler
+    known = {one.__name__ for one in own.compatibles}
     known |= {*FEW_STEPS} if "DDIMScheduler" in known else set()
-    if found.__name__ not in known:
+    if found and found.__name__ not in known:
         raise SettingsError(f"scheduler={found.__name__!r} does not suit this model", f"use one of {', '.join(sorted(known))}")
-    pipeline.scheduler = found.from_config(pipeline.scheduler.config)
+    found = found or type(own)
+    if spacing and "config.timestep_spacing" not in inspect.getsource(found.set_timesteps):   # LCM's has the word, and no use for it
+        raise SettingsError(f"timestep_spacing={spacing}, and {found.__name__} makes no use of it", "leave it at own")
+    pipeline.scheduler = found.from_config(own.config, **({"timestep_spacing": spacing} if spacing else {}))
 
 
 def load(folder: str, dtype: "torch.dtype", variant: str, vae: str = "") -> Any:
@@ -147,25 +157,39 @@ def distilled_guidance(pipeline: Any) -> bool:
     return config.get("time_cond_proj_dim") is not None
 
 
-def cache(pipeline: Any, interval: int) -> None:
-    """Compute the transformer's blocks at every ``interval``-th step and extrapolate them between (TaylorSeer, arXiv 2503.06923).
+def cache(pipeline: Any, interval: int, steps: int) -> None:
+    """Compute the transformer's attention at the first three steps, at the fifth and at every ``interval``-th from there, and
+    extrapolate it between (TaylorSeer, arXiv 2503.06923). All else is computed at every step.
 
     Of diffusers' caches this one keeps a fixed schedule. Those that decide by how much the activations change (first
     block, SeaCache) decide for a whole batch, and a picture would depend on its neighbours.
 
-    Raises ``SettingsError`` for UNets, which diffusers has no cache for.
+    Raises ``SettingsError`` where nothing would be extrapolated: by UNets, by pipelines that do not tell a cache which step
+    it is, by transformers whose attention diffusers does not find (CogView4), and in three steps.
     """
     import diffusers
 
-    transformer = getattr(pipeline, "transformer", None)
-    if not hasattr(transformer, "enable_cache"):
-        raise SettingsError(f"cache_interval={interval}, and {type(pipeline).__name__} has no transformer that can cache",
-                            "set it to 1; for a UNet take fewer steps")
-    transformer.enable_cache(diffusers.TaylorSeerCacheConfig(cache_interval=interval))
+    transformer, name = getattr(pipeline, "transformer", None), type(pipeline).__name__
+    if not hasattr(transformer, "enable_cache") or "cache_context" not in inspect.getsource(type(pipeline)):
+        raise SettingsError(f"cache_interval={interval}, and {name} cannot cache", "set it to 1, or take fewer steps")
+    # In the model's own number format: rounded to bf16, as by default, latents of fp32 differ 30 times as much from batch to batch.
+    transformer.enable_cache(diffusers.TaylorSeerCacheConfig(cache_interval=interval, taylor_factors_dtype=transformer.dtype))
+    if not any(hook.get_hook("taylorseer_cache") for one in transformer.modules() if (hook := getattr(one, "_diffusers_hook", None))):
+        raise SettingsError(f"cache_interval={interval}, and diffusers finds no attention to extrapolate in {type(transformer).__name__}",
+                            "set it to 1")
+    if steps <= COMPUTED:
+        raise SettingsError(f"cache_interval={interval}, and of {steps} steps the first {COMPUTED} are computed anyhow", "set it to 1")
+
+
+def large(module: Any, _: str = "") -> bool:
+    """Whether it is a linear layer with both sides of 640 and more, as torchao asks of each module and its name."""
+    import torch
+
+    return isinstance(module, torch.nn.Linear) and min(module.in_features, module.out_features) >= LEAST_SIDE
 
 
 def fp8(pipeline: Any, device: str, dtype_name: str) -> None:
-    """Linear layers with both sides of 640 and more in 8-bit floats, scaled by row, activations on the fly (torchao).
+    """The denoiser's ``large`` layers in 8-bit floats, scaled by row, activations on the fly (torchao).
 
     Raises ``DataError`` where package or GPU lack it, ``SettingsError`` for another number format than bf16.
     """
@@ -179,10 +203,8 @@ def fp8(pipeline: Any, device: str, dtype_name: str) -> None:
     try:
         from torchao.quantization import Float8DynamicActivationFloat8WeightConfig, PerRow, quantize_
     except ImportError as error:
-        raise DataError(f"linears=fp8 needs the package torchao: {_line(error)}", "add torchao to the image, or set it to full") from error
-
-    def large(module: Any, _: str) -> bool:
-        return isinstance(module, torch.nn.Linear) and min(module.in_features, module.out_features) >= LEAST_SIDE
+        raise DataError(f"linears=fp8 needs the package torchao: {_line(error)}",
+                        "add it to the image (the extra gpu-fp8), or set it to full") from error
 
     for name in DENOISERS:
         module = getattr(pipeline, name, None)

@@ -9,6 +9,7 @@ faster is none: ``pace`` and ``prompts`` do that. Recipes of options for known m
 import inspect
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import torch
 
 NOT_IDENTITY = {"identity": False}
+ARGUMENTS = {"steps": "num_inference_steps", "guidance": "guidance_scale"}   # what a pipeline calls them, if it knows them
 IF_SET = {"identity": "if set"}   # a recipe holds no word of it where it is off: pictures drawn before there was such an option stay valid
 
 
@@ -64,6 +66,11 @@ class TextToImage:
             Field(pattern=r"^(\w+Scheduler)?$",
                   description="class of diffusers, such as DDIMScheduler; empty: the model's own"),
         ] = ""
+        timestep_spacing: Annotated[
+            Literal["own", "leading", "linspace", "trailing"],
+            Field(description="how the scheduler spreads its steps; trailing for SDXL-Lightning; own: as the model's settings say",
+                  json_schema_extra=IF_SET),
+        ] = "own"
         dtype: Annotated[
             Literal["fp32", "bf16", "fp16"],
             Field(description="number format on the device; bf16 needs an Ampere GPU or later, fp16 any GPU"),
@@ -75,13 +82,14 @@ class TextToImage:
         ] = 1.0
         vae: Annotated[
             str,
-            Field(description="another autoencoder for the same latents, such as a tiny one: a folder, bucket prefix or hub id; empty: "
-                  "the model's own (the digest of its weights is identity)", json_schema_extra=NOT_IDENTITY),
+            Field(description="another autoencoder for the same latents, such as a tiny one: a folder, bucket prefix or hub id (of a "
+                  "revision: org/name@revision); empty: the model's own (the digest of its weights is identity)",
+                  json_schema_extra=NOT_IDENTITY),
         ] = ""
         cache_interval: Annotated[
             int,
-            Field(ge=1, le=20, description="of so many steps one computes a transformer's blocks, and the others extrapolate them "
-                  "(TaylorSeer); 1: every step does; not for UNets", json_schema_extra=IF_SET),
+            Field(ge=1, le=20, description="of so many steps, from the fifth on, one computes a transformer's attention, and the others "
+                  "extrapolate it (TaylorSeer); 1: every step does; FLUX, Qwen-Image, not UNets", json_schema_extra=IF_SET),
         ] = 1
         linears: Annotated[
             Literal["full", "fp8"],
@@ -128,12 +136,14 @@ class TextToImage:
         dtype = pipelines.dtype(self.options.dtype, device)
         scheduler = pipelines.scheduler(self.options.scheduler)
         self._pipeline, self._device = pipelines.load(folder, dtype, self.options.variant, vae), device
-        if scheduler:
-            pipelines.use_scheduler(self._pipeline, scheduler)
+        spacing = self.options.timestep_spacing.removeprefix("own")
+        if scheduler or spacing:
+            pipelines.use_scheduler(self._pipeline, scheduler, spacing)
         self._arguments = self._call_arguments()
         self._pipeline.to(device)
         self._make_fast()
-        commit = digest if re.fullmatch(r"[0-9a-f]{40}", digest) else self.options.revision
+        name = Path(folder).name   # that of a snapshot of the hub is its commit
+        commit = name if re.fullmatch(r"[0-9a-f]{40}", name) else self.options.revision
         return Origin(redact(self.options.model), commit, self.options.licence or licence, depth, ancestry)
 
     def draw(self, specs: Sequence[SampleSpec]) -> list[Sample | Failure]:
@@ -153,8 +163,12 @@ class TextToImage:
             arguments["negative_prompt"] = [self.options.negative_prompt] * len(specs)
         if self._decoding:
             self._decoding.most = pace.decode_batch(self.options.decode_batch, size_px)
-        with self._attention(), pace.told(self.options.compile):
-            output = self._pipeline(**arguments)
+        try:
+            with self._attention(), pace.told(self.options.compile):
+                output = self._pipeline(**arguments)
+        except BaseException:
+            self._pipeline.maybe_free_model_hooks()   # as at the end of a good call: else the next one extrapolates from this one's steps
+            raise
         height, width = output.images.shape[-2:]
         if (height, width) != (size_px, size_px):
             raise DataError(f"the pipeline drew {width}×{height} px instead of {size_px}", "choose a size that it knows")
@@ -187,6 +201,10 @@ class TextToImage:
         if self.options.negative_prompt and pipelines.distilled_guidance(self._pipeline):
             raise SettingsError("this model has guidance built in (it is a latent consistency model) and makes no use of negative_prompt",
                                 "leave it empty")
+        for option, name in ARGUMENTS.items():
+            value = getattr(self.options, option)
+            if name not in known and value != self.Options.model_fields[option].default:
+                raise SettingsError(f"{option}={value:g}, and {type(self._pipeline).__name__} makes no use of it", "leave it out")
         wanted = {
             "num_inference_steps": self.options.steps,
             "guidance_scale": self.options.guidance,
@@ -212,7 +230,7 @@ class TextToImage:
         if chosen.linears == "fp8":
             pipelines.fp8(pipeline, self._device, chosen.dtype)
         if chosen.cache_interval > 1:
-            pipelines.cache(pipeline, chosen.cache_interval)
+            pipelines.cache(pipeline, chosen.cache_interval, chosen.steps)
         pace.compiled(pipeline, chosen.compile)
         self._attention = pace.attention(self._device)
 

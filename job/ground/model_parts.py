@@ -3,7 +3,9 @@
 A pipeline with another autoencoder draws other pictures, so the digest of both is what a recipe is made of.
 """
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from job.ground import lineage, weights
@@ -16,10 +18,16 @@ def fetch(generator: Any, open_folder: Callable[[str], weights.Folder]) -> tuple
     """
     folder, digest = weights.fetch(generator.location(), generator.revision(), open_folder)
     named = generator.parts() if hasattr(generator, "parts") else {}
-    fetched = {name: weights.fetch(place, "", open_folder) for name, place in sorted(named.items())}
+    fetched = {name: weights.fetch(*_at(place), open_folder) for name, place in sorted(named.items())}
     if fetched:
         digest = lineage.sha256(lineage.canonical([digest, [[name, one] for name, (_, one) in fetched.items()]]).encode())
     return folder, digest, {name: place for name, (place, _) in fetched.items()}
+
+
+def _at(place: str) -> tuple[str, str]:
+    """A part's location and revision: ``org/name@revision`` is a hub id of one, and anything else has none."""
+    found = re.fullmatch(r"(\w[\w.-]*/\w[\w.-]*)@(.+)", place)
+    return (found[1], found[2]) if found and not Path(place).is_dir() else (place, "")
 
 
 def licence_of(folder: str, digest: str, parts: dict[str, str]) -> str:

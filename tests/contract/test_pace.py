@@ -1,6 +1,9 @@
-"""What makes a pipeline fast changes no picture by more than a rounding; over the tiny pipeline, on a CPU."""
+"""What makes a pipeline fast moves no picture by more than a grey level; over tiny pipelines, in fp32 on a CPU."""
 
 import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -141,6 +144,33 @@ def test_a_batch_of_the_decoder_holds_as_many_pixels_whatever_the_size() -> None
     assert pace.decode_batch(3, 512) == 3
 
 
+def test_weights_that_are_channels_last_draw_the_same_pictures(tiny: str) -> None:
+    generator, _ = loaded(tiny)
+    before = pictures(generator.draw(specs_of(32)))
+    pace.channels_last(generator._pipeline)
+    kernels = [one.weight for part in (generator._pipeline.unet, generator._pipeline.vae) for one in part.modules()
+               if isinstance(one, torch.nn.Conv2d)]
+    assert all(one.is_contiguous(memory_format=torch.channels_last) for one in kernels)
+    assert not all(one.is_contiguous() for one in kernels)   # it makes no difference to one of 1×1
+    assert far(pictures(generator.draw(specs_of(32))), before) <= 1
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning")   # Euler's schedulers
+@pytest.mark.parametrize("save", [tiny_pipeline.save, tiny_pipeline.save_sdxl])
+def test_latents_are_those_of_the_sample_whatever_its_batch(save: Callable[[str], str], tmp_path: Path) -> None:
+    """What the denoiser is first given: the noise itself, to the last bit."""
+    seen: list[torch.Tensor] = []
+    generator, _ = loaded(save(str(tmp_path)), steps=1, guidance=1)
+    generator._pipeline.unet.register_forward_pre_hook(lambda _, given: seen.append(given[0].clone()))
+    specs = specs_of(32)
+    for batch in (specs, specs[::-1], *([one] for one in specs)):
+        generator.draw(batch)
+    whole, backwards, *alone = seen
+    assert torch.equal(whole, backwards.flip(0))
+    assert torch.equal(whole, torch.cat(alone))
+    assert len({one.numpy().tobytes() for one in whole}) == len(specs)
+
+
 def test_only_hopper_is_given_cudnns_attention_first() -> None:
     assert pace.attention_order((9, 0))[0] == "CUDNN_ATTENTION"
     assert [pace.attention_order(one) for one in (None, (7, 5), (8, 0), (8, 9), (10, 0), (12, 0))] == [()] * 6
@@ -153,7 +183,7 @@ def test_how_fast_it_is_drawn_is_no_part_of_the_recipe_and_what_is_off_leaves_th
     chosen = plugs.options(TextToImage, {"compile": "whole", "compile_cache": False, "decode_batch": 4, "vae": "elsewhere"}, "GENERATOR")
     assert plugs.identity(chosen) == plugs.identity(TextToImage.Options()) == (
         '{"dtype":"fp32","guidance":2.0,"negative_prompt":"","scheduler":"","steps":20,"variant":""}')   # as before there were such options
-    for name, value in {"guidance_share": 0.5, "cache_interval": 3, "linears": "fp8"}.items():
+    for name, value in {"guidance_share": 0.5, "cache_interval": 3, "linears": "fp8", "timestep_spacing": "trailing"}.items():
         assert f'"{name}"' in plugs.identity(TextToImage.Options(**{name: value}))
 
 
@@ -173,6 +203,22 @@ def test_compiled_pictures_are_those_of_the_eager_path_and_one_shape_is_compiled
     assert counters["stats"]["unique_graphs"] == graphs
     assert far(drawn, pictures(loaded(tinier, steps=2)[0].draw(specs))) <= COMPILED_LEVELS
     torch._dynamo.reset()
+
+
+def test_a_model_without_repeated_blocks_is_told_so_and_what_pytorch_raises_itself_goes_through() -> None:
+    from diffusers import UNet2DConditionModel
+
+    plain = UNet2DConditionModel(down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",), mid_block_type=None,
+                                 block_out_channels=(8,), norm_num_groups=4)
+    with pytest.raises(SettingsError, match="UNet2DConditionModel has no repeated blocks to compile"):
+        pace.compiled(SimpleNamespace(unet=plain), "regional")
+
+    class Broken(UNet2DConditionModel):
+        def compile_repeated_blocks(self, *_: Any, **__: Any) -> None:
+            raise AttributeError("of PyTorch's own")
+
+    with pytest.raises(AttributeError, match="of PyTorch's own"):
+        pace.compiled(SimpleNamespace(unet=Broken.from_config(plain.config)), "regional")
 
 
 def test_where_nothing_can_be_compiled_the_option_is_named_and_no_sample_is_blamed(tiny: str) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from bench import models
 from job import plugs
 from job.errors import DataError, SettingsError
 from job.generators import pipelines
@@ -121,6 +122,10 @@ def test_a_tiny_autoencoder_takes_the_place_of_the_models_own_and_is_part_of_the
     assert drawn.shape == (6, 32, 32, 3)
     assert far(drawn, pictures(own.draw(specs_of(32)))) > 1
     assert far(drawn, np.concatenate([pictures(generator.draw([spec])) for spec in specs_of(32)])) <= 1
+    assert origin.revision == ""
+    snapshot = tmp_path / ("c0ffee" * 7)[:40]   # the model as the hub keeps a commit of it: the digest is of both, the revision its own
+    snapshot.symlink_to(tiny)
+    assert generator.load(str(snapshot), both, "cpu", **parts).revision == snapshot.name
     (tmp_path / "vae" / "config.json").write_text((tmp_path / "vae" / "config.json").read_text() + "\n")
     assert fetched(model=tiny, vae=vae)[2] != both
 
@@ -131,6 +136,16 @@ def test_an_autoencoder_of_other_latents_or_none_at_all_is_refused(tiny: str, tm
         with pytest.raises(DataError, match=word) as caught:
             generator.load(folder, digest, "cpu", **parts)
         assert caught.value.cure
+
+
+def test_a_part_may_be_pinned_to_a_revision_of_a_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models" / "name@1").mkdir(parents=True)   # a folder that exists wins over a hub id
+    at = model_parts._at
+    assert at("madebyollin/taesd@614f768") == ("madebyollin/taesd", "614f768")
+    assert at("madebyollin/taesd@refs/pr/1") == ("madebyollin/taesd", "refs/pr/1")
+    for place in ("madebyollin/taesd", "s3://key:secret@models/vae", "models/name@1", "/models/name@1", "package:demo/weights/pipeline"):
+        assert at(place) == (place, "")
 
 
 def test_the_licence_of_every_part_has_to_be_allowed(tiny: str, tmp_path: Path) -> None:
@@ -146,20 +161,19 @@ def test_the_licence_of_every_part_has_to_be_allowed(tiny: str, tmp_path: Path) 
         weights.check_licence("MIT AND Apache-2.0", ["MIT"])
 
 
-# --- caches and 8-bit linear layers
+# --- 8-bit linear layers
 
 
-def test_a_cache_is_refused_for_a_unet_and_set_on_a_transformer(tiny: str) -> None:
-    from types import SimpleNamespace
-
-    from diffusers import FluxTransformer2DModel
-
-    with pytest.raises(SettingsError, match="no transformer that can cache"):
-        loaded(tiny, cache_interval=3)
-    transformer = FluxTransformer2DModel(in_channels=4, num_layers=1, num_single_layers=1, attention_head_dim=16, num_attention_heads=2,
-                                         joint_attention_dim=8, pooled_projection_dim=8, axes_dims_rope=(4, 4, 8))
-    pipelines.cache(SimpleNamespace(transformer=transformer), 3)
-    assert transformer.is_cache_enabled
+@pytest.mark.parametrize(("name", "chosen", "all_of_them"), [("sd15", 128, 184), ("sdxl", 737, 743)])
+def test_eight_bits_are_for_large_linear_layers_alone_and_none_has_a_side_that_torchao_would_skip(
+    name: str, chosen: int, all_of_them: int
+) -> None:
+    with torch.device("meta"):
+        denoiser = models.unet(models.shape(name))
+    linears = [one for one in denoiser.modules() if isinstance(one, torch.nn.Linear)]
+    large = [one for one in denoiser.modules() if pipelines.large(one)]
+    assert (len(large), len(linears)) == (chosen, all_of_them)
+    assert {side % 16 for one in large for side in (one.in_features, one.out_features)} == {0}
 
 
 def test_eight_bits_are_refused_where_the_device_lacks_them(tiny: str) -> None:

@@ -91,7 +91,8 @@ def test_what_the_safety_checker_blanked_is_a_failure_in_its_place(tiny: str, tm
 
 
 @pytest.mark.parametrize("options", [{"guidance": 7.5}, {"steps": 4}, {"negative_prompt": "one"},
-                                     {"scheduler": "EulerAncestralDiscreteScheduler"}, {"dtype": "bf16"}])
+                                     {"scheduler": "EulerAncestralDiscreteScheduler"}, {"dtype": "bf16"},
+                                     {"timestep_spacing": "trailing"}])
 def test_an_option_that_is_part_of_the_recipe_changes_the_pictures(tiny: str, options: dict[str, Any]) -> None:
     plain, _ = loaded(tiny)
     other, _ = loaded(tiny, **options)
@@ -109,6 +110,22 @@ def test_a_stochastic_scheduler_gives_the_same_pictures_in_any_batch(tiny: str) 
 def test_where_the_weights_lie_is_no_part_of_the_recipe() -> None:
     here, there = (TextToImage.Options(model=place, revision=place, licence=place) for place in ("a", "s3://b"))
     assert plugs.identity(here) == plugs.identity(there)
+
+
+@pytest.mark.parametrize(("name", "option"), [("StableCascadeCombinedPipeline", "guidance"), ("HeliosPyramidPipeline", "steps")])
+def test_an_option_that_a_pipeline_does_not_know_is_refused_where_it_is_set(name: str, option: str) -> None:
+    import diffusers
+
+    kind = getattr(diffusers, name)
+    for options in ({}, {option: 7}):
+        generator = TextToImage(TextToImage.Options(**options))
+        generator._pipeline = kind.__new__(kind)
+        if not options:
+            assert generator._call_arguments()
+            continue
+        with pytest.raises(SettingsError, match=f"{option}=7, and {name} makes no use of it") as caught:
+            generator._call_arguments()
+        assert caught.value.cure
 
 
 def test_lineage_beside_the_weights_is_told_on_and_an_explicit_licence_wins(tiny: str, tmp_path: Path) -> None:
@@ -129,6 +146,7 @@ def test_lineage_beside_the_weights_is_told_on_and_an_explicit_licence_wins(tiny
         ({"variant": "fp16"}, DataError, "no text-to-image pipeline"),        # no such files
         ({"dtype": "int8"}, SettingsError, "DTYPE"),
         ({"steps": 0}, SettingsError, "STEPS"),
+        ({"scheduler": "LCMScheduler", "timestep_spacing": "trailing"}, SettingsError, "LCMScheduler makes no use of it"),
     ],
 )
 def test_what_cannot_work_is_refused_at_loading_with_a_cure(tiny: str, options: dict, error: type, word: str) -> None:
@@ -176,27 +194,21 @@ def test_a_size_that_the_pipeline_cannot_draw_is_a_data_error(tiny: str) -> None
 
 def test_a_batch_that_does_not_fit_into_memory_is_halved_once_and_the_pictures_stay(tiny: str) -> None:
     generator, _ = loaded(tiny, steps=1)
-    whole, pipeline = drawn(generator, 32), generator._pipeline
+    whole, most = drawn(generator, 32), [2]
 
-    class Small:
-        """A device with room for ``most`` pictures at once."""
+    def small(_: Any, given: tuple[Any, ...]) -> None:
+        """The denoiser on a device with room for so many pictures at once; guidance makes two of each."""
+        if len(given[0]) > 2 * most[0]:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
-        def __init__(self, most: int) -> None:
-            self.most = most
-
-        def __call__(self, **arguments):   # type: ignore[no-untyped-def]
-            if len(arguments["prompt"]) > self.most:
-                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-            return pipeline(**arguments)
-
-    generator._pipeline = Small(2)
+    generator._pipeline.unet.register_forward_pre_hook(small)
     half = drawn(generator, 32)
     assert (whole.batch_size, half.batch_size) == (4, 2)
     assert [(spec.id, spec.seed) for spec, *_ in half.made()] == [(spec.id, spec.seed) for spec, *_ in whole.made()]
     for (_, one, _), (_, other, _) in zip(half.made(), whole.made(), strict=True):
         pixels = [decode(image).astype(int) for image in (one, other)]
         assert abs(pixels[0] - pixels[1]).max() <= 1
-    generator._pipeline = Small(1)
+    most[0] = 1
     with pytest.raises(SettingsError, match="a batch of 2 does not fit into the device's memory, nor did 4") as caught:
         drawn(generator, 32)
     assert "SALTWORKS_GENERATOR__BATCH_SIZE" in caught.value.cure
@@ -204,18 +216,19 @@ def test_a_batch_that_does_not_fit_into_memory_is_halved_once_and_the_pictures_s
 
 def test_a_text_that_the_pipeline_cannot_read_costs_its_own_sample_alone(tiny: str) -> None:
     generator, _ = loaded(tiny, steps=1)
-    pipeline = generator._pipeline
+    prepare = generator._pipeline.prepare_latents
     name = lineage.sample_id(lineage.make_recipe(
         generator="text_to_image", options="{}", weights="w", templates=("a {name}",), size_px=32, encoding="png", seed=0
     ).id, lineage.class_words(0, "a").key, 4)
     unreadable = {lineage.seed_of(name, redraw) for redraw in range(4)}
 
-    def picky(**arguments):   # type: ignore[no-untyped-def]
-        if any(one.initial_seed() in unreadable for one in arguments["generator"]):
+    def picky(*given: Any) -> Any:
+        (generators,) = (one for one in given if isinstance(one, list))
+        if any(one.initial_seed() in unreadable for one in generators):
             raise ValueError("cannot read this")
-        return pipeline(**arguments)
+        return prepare(*given)
 
-    generator._pipeline = picky
+    generator._pipeline.prepare_latents = picky
     work = drawn(generator, 32)
     assert [(one.spec.index, one.reason) for one in work.failed] == [(4, "ValueError: cannot read this")]
     assert [spec.index for spec, *_ in work.made()] == [0, 1, 2, 3, 5]
@@ -224,9 +237,9 @@ def test_a_text_that_the_pipeline_cannot_read_costs_its_own_sample_alone(tiny: s
 def test_a_poisoned_device_ends_the_process_and_blames_no_sample(tiny: str) -> None:
     generator, _ = loaded(tiny, steps=1)
 
-    def poisoned(**_):   # type: ignore[no-untyped-def]
+    def poisoned(*_: Any) -> None:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-    generator._pipeline = poisoned
+    generator._pipeline.unet.register_forward_pre_hook(poisoned)
     with pytest.raises(Beyond, match="illegal memory access"):
         drawn(generator, 32)
