@@ -9,11 +9,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+RESULTS = Path(__file__).parent / "results"
 
 def arguments(description: str, **defaults: int | str) -> argparse.Namespace:
     """Command line of a benchmark: ``--json FILE`` and one flag per default, a number or a word as that is."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--json", type=Path, help="write the result here too")
+    parser.add_argument("--json", type=Path, help="write the result here too; empty: nowhere")
     for name, value in defaults.items():
         parser.add_argument(f"--{name}", type=type(value), default=value, help=f"default {value}")
     return parser.parse_args()
@@ -27,5 +28,5 @@ def finish(result: Mapping[str, Any], file: Path | None) -> None:
     }}
     text = json.dumps(whole, indent=1)
     print(text)
-    if file:
+    if file and file.name:
         file.write_text(text + "\n")

@@ -1,10 +1,10 @@
 """What the pipeline costs beside the generator: ``python -m bench.pipeline``.
 
 - ``pipeline_over_bare``: images per second of the room (plan, actor on local Ray, encoder, store, commits) over those of the same
-  generator called in a loop. The generator is ``fake``, which waits a set time per image as for a GPU, one batch after the other: above 1
-  the room would have drawn two at once. From the first unit's commit to the last's: what a long run has, start-up apart (``start_s``).
-- ``cpu_ms_per_image``: process CPU time per image of all that is not drawing (encode, mark, pack, hash, upload to a folder, commit), at
-  512 px, of photographs, on one thread. And its parts, each alone.
+  generator called in a loop. The generator is ``fake`` without noise, which holds a lock for a set time per image as for a GPU and takes
+  next to no CPU itself. From the first unit's commit to the last's: what a long run has, start-up apart (``start_s``).
+- ``cpu_ms_per_image``: process CPU time per image of all that is not drawing (check, encode, mark, pack, hash, upload to a folder, commit),
+  at 512 px, of photographs, on one thread. And its parts, each alone.
 """
 
 import os
@@ -26,14 +26,19 @@ from job.generators import GENERATORS, Generator
 from job.ground import cost, layout, lineage, pixels, shards
 from job.ground.starts import Starts
 from job.ground.store import Store
+from job.real.pixels import marks_in
 from job.records import Failure, Origin, Sample, SampleSpec, Split, Unit
 from job.runplan import Pool, RunPlan
 
 ORIGIN = Origin(model="photographs", revision="", licence="CC0-1.0", depth=1, ancestry=())
+WAIT_S = 0.002   # per image
 
 
 class Pictures:
-    """A generator whose pictures are there before it is asked: photographs that ship with scikit-learn, cut anew for every sample."""
+    """A generator whose pictures are there before it is asked: photographs that ship with scikit-learn, cut anew for every sample.
+
+    It waits a little for each, so that its thread leaves the encoder's alone, as one that waits for a GPU does.
+    """
 
     def __init__(self, size_px: int, count: int) -> None:
         from sklearn.datasets import load_sample_images
@@ -50,6 +55,7 @@ class Pictures:
         return np.ascontiguousarray(square[:, ::-1] if rng.random() < 0.5 else square)
 
     def draw(self, specs: Sequence[SampleSpec]) -> list[Sample | Failure]:
+        time.sleep(WAIT_S * len(specs))
         return [Sample(spec, self.pictures[spec.index % len(self.pictures)]) for spec in specs]
 
 
@@ -96,7 +102,7 @@ def throughput(folder: Path, unit_s: float, units: int, runs: int, size_px: int,
     unit_size = max(1, round(unit_s / seconds_per_image / batch)) * batch
     flags = ("--generator.size_px", str(size_px), "--generator.unit_size", str(unit_size), "--generator.batch_size", str(batch),
              "--generator.images_per_class", str(unit_size * units), "--generator.actors", "1",
-             "--generator.options.seconds_per_image", str(seconds_per_image), "--progress", "json")
+             "--generator.options.seconds_per_image", str(seconds_per_image), "--generator.options.noise", "0", "--progress", "json")
     rates: dict[str, list[float]] = {"bare": [], "pipeline": []}
     starts: list[float] = []
     with cluster(settings.load(["--root", str(folder / "ray"), *flags], environ={})) as pools:
@@ -151,8 +157,11 @@ def cpu_cost(folder: Path, size_px: int, images: int, runs: int) -> dict[str, An
         if not ours or done.made != images:
             raise SystemExit(f"{done.made} of {images} images were made")
         drawn = generator.draw(list(lineage.specs(recipe, words, unit)))
-        files = timed("encode", lambda drawn=drawn, recipe=recipe: [pixels.encode(one.pixels_HWC, recipe.encoding) for one in drawn])
-        timed("check", lambda drawn=drawn: [pixels.fault(one.pixels_HWC) for one in drawn])
+        pictures = [one.pixels_HWC for one in drawn]
+        batches = [pictures[at : at + made.batch_size] for at in range(0, images, made.batch_size)]
+        timed("check", lambda pictures=pictures: [pixels.fault(one) for one in pictures])
+        files = timed("encode", lambda pictures=pictures, recipe=recipe: [pixels.encode(one, recipe.encoding) for one in pictures])
+        timed("mark", lambda batches=batches, recipe=recipe: [marks_in(recipe.encoding, batch) for batch in batches])
         pairs = [(one.spec, file) for one, file in zip(drawn, files, strict=True)]
         data = timed("pack", lambda recipe=recipe, pairs=pairs: shards.pack(recipe, ORIGIN, pairs))
         timed("hash", lambda data=data: lineage.sha256(data))

@@ -74,7 +74,8 @@ def finished(device: str) -> None:
 def tflop_of(call: Callable[[], Any]) -> float:
     """TFLOP of the matrix products, convolutions and attentions of one call, whatever the device; 2 FLOP per multiply-add.
 
-    The call runs, eager and with attention written out, so it is slower and takes more memory than it does in earnest.
+    The call runs, eager and with attention written out, so it is slower and takes more memory than it does in earnest. A call that
+    chooses its own kernels of attention, as drawing does on Hopper, keeps them; they are counted alike.
     """
     import torch
     from torch.nn.attention import SDPBackend, sdpa_kernel

@@ -3,6 +3,7 @@ does the generator that is set draw best? Nothing is written anywhere.
 
 The batch size is doubled until memory ends or a doubling gains less than ``GAIN``; the smallest within that of the best is
 named, since a smaller one loads less memory and pads less. It is no part of what is drawn, so it may be changed at any time.
+Where each size is compiled anew, which takes minutes for a large model, the first that is tried is ``plan.UNIT_STEP``.
 """
 
 import statistics
@@ -11,11 +12,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from job import chip, plugs
+from job import chip, plan, plugs
 from job.drawing import out_of_memory
 from job.errors import DataError, SettingsError
 from job.generators import GENERATORS, Generator
-from job.ground import lineage, pixels, weights
+from job.ground import lineage, model_parts, pixels
 from job.ground.store import ReadOnlyFolder
 from job.records import SampleSpec
 
@@ -53,13 +54,14 @@ class Examined:
     drawn: str                    # generator, size, and what it draws with
     tflop_per_image: float
     tried: tuple[Tried, ...]
+    unit: int | str = "auto"      # images of a unit, or ``auto``
 
     @property
     def best(self) -> Tried:
         """The smallest batch whose rate lies within ``GAIN`` of the best. Raises ``SettingsError`` if none could be drawn."""
         drawn = [one for one in self.tried if not one.ended]
         if not drawn:
-            raise SettingsError(f"not even {self.tried[0].batch} image at once fits into the memory of {self.about['chip']}",
+            raise SettingsError(f"not even {self.tried[-1].batch} image at once fits into the memory of {self.about['chip']}",
                                 "draw smaller images, in a smaller number format, or on a larger GPU")
         most = max(one.images_per_s for one in drawn)
         return next(one for one in drawn if one.images_per_s * (1 + GAIN) >= most)
@@ -78,15 +80,30 @@ class Examined:
             f"matrix peak, {self.peak.dtype}: {self.peak.tflops:.4g} TFLOP/s (median of {runs})", f"drawing: {self.drawn}",
             *(one.line for one in self.tried),
             f"best: {best.batch} at once, {best.images_per_s:.3g} images/s, {1000 / best.images_per_s:.3g} ms and "
-            f"{self.tflop_per_image:.4g} TFLOP per image, {100 * used / self.peak.tflops:.0f} % of the peak",
+            f"{self.tflop_per_image:.4g} TFLOP per image, {100 * used / self.peak.tflops:.0f} % of the peak", *self._in_units,
             "set: " + " ".join(f"SALTWORKS_GENERATOR__{name.upper()}={value}" for name, value in flags.items()),
         )
 
+    @property
+    def _in_units(self) -> tuple[str, ...]:
+        """What becomes of the best batch where it does not divide a unit."""
+        best = self.best.batch
+        if isinstance(self.unit, str):
+            return () if plan.UNIT_STEP % best == 0 else (
+                f"unit: a multiple of {plan.UNIT_STEP} that the plan chooses; where {best} does not divide it, its largest divisor below "
+                "is drawn at once",)
+        used = plan.divisor(self.unit, best)
+        return () if used == best else (
+            f"unit: {best} does not divide its {self.unit} images, so {used} at once would be drawn; "
+            f"for a new recipe set SALTWORKS_GENERATOR__UNIT_SIZE to a multiple of {best}",)
 
-def examine(name: str, options: Mapping[str, Any], templates: Sequence[str], size_px: int, *, cpu: bool, most: int) -> Examined | None:
+
+def examine(
+    name: str, options: Mapping[str, Any], templates: Sequence[str], size_px: int, *, unit: int | str, cpu: bool, most: int
+) -> Examined | None:
     """Measure this machine's GPU with the generator of that name; None where there is none and the CPU was not asked for.
 
-    ``most``: the largest batch that is tried. Raises what the generator raises while it loads.
+    ``unit``: images of a unit, or ``auto``. ``most``: the largest batch that is tried. Raises what the generator raises while it loads.
     """
     import torch
 
@@ -98,12 +115,13 @@ def examine(name: str, options: Mapping[str, Any], templates: Sequence[str], siz
     dtype = getattr(chosen, "dtype", "fp32")
     generator: Generator = plug(chosen)
     compiled, peak = _compiled(device), chip.matrix_peak(device, dtype)
-    folder, digest = weights.fetch(generator.location(), generator.revision(), ReadOnlyFolder)
-    origin = generator.load(folder, digest, device)
+    folder, digest, parts = model_parts.fetch(generator, ReadOnlyFolder)
+    origin = generator.load(folder, digest, device, **parts)
     wanted = specs(templates, size_px, most)
     tflop = chip.tflop_of(lambda: _drawn(generator, wanted[:1]))
-    tried = tuple(batches(lambda count: _drawn(generator, wanted[:count]), device, most))
-    return Examined(device, chip.named(device), compiled, peak, f"{name} {origin.model} at {size_px} px in {dtype}", tflop, tried)
+    first = min(most, plan.UNIT_STEP) if getattr(chosen, "compile", "none") != "none" else 1
+    tried = tuple(batches(lambda count: _drawn(generator, wanted[:count]), device, most, first))
+    return Examined(device, chip.named(device), compiled, peak, f"{name} {origin.model} at {size_px} px in {dtype}", tflop, tried, unit)
 
 
 def specs(templates: Sequence[str], size_px: int, count: int) -> list[SampleSpec]:
@@ -113,12 +131,15 @@ def specs(templates: Sequence[str], size_px: int, count: int) -> list[SampleSpec
     return [lineage.spec(recipe, lineage.class_words(0, "cat"), index) for index in range(count)]
 
 
-def batches(draw: Callable[[int], Any], device: str, most: int) -> Iterator[Tried]:
-    """Double the batch from 1 until memory ends, a doubling gains too little, or ``most`` is reached."""
+def batches(draw: Callable[[int], Any], device: str, most: int, first: int = 1) -> Iterator[Tried]:
+    """Double the batch from ``first`` until memory ends, a doubling gains too little, or ``most`` is reached.
+
+    Where not even ``first`` fits, it is halved until one does, and that is the last.
+    """
     import torch
 
-    best, size = 0.0, 1
-    while size <= most:
+    best, size, fitting = 0.0, first, True
+    while 1 <= size <= most:
         torch.compiler.reset()   # else a second size makes the compiled code general, and slower
         chip.forget_memory(device)
         try:
@@ -127,10 +148,13 @@ def batches(draw: Callable[[int], Any], device: str, most: int) -> Iterator[Trie
             if not out_of_memory(error):
                 raise
             yield Tried(size, ended="does not fit into the device's memory")
-            return
+            if best:
+                return
+            size, fitting = size // 2, False
+            continue
         rate = size / statistics.median(seconds)
         yield Tried(size, rate, first_s, chip.memory_gib(device))
-        if rate < best * (1 + GAIN):
+        if not fitting or rate < best * (1 + GAIN):
             return
         best, size = max(best, rate), 2 * size
 

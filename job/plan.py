@@ -24,6 +24,7 @@ from job.splitting import counts
 from job.tasks import TASKS, Task
 
 LARGEST_UNIT = 256   # samples; one to two GPU-minutes of a text-to-image model
+UNIT_STEP = 8        # and a multiple of so many
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +209,7 @@ def make(
         classes=classes, n_train=counts(split, "train"), n_val=sum(counts(split, "val")), n_test=sum(counts(split, "test")),
         n_aside=sum(counts(split, "aside")), near_duplicate_bits=settings.split.near_duplicate_bits, fold=settings.split.fold,
         split_sha256=lineage.sha256(shards.table_bytes(split.table)), recipe=recipe, generator_options=_all(chosen.generator),
-        unit_size=size, batch_size=_divisor(size, gen.batch_size), quotas=tuple(quotas), failed_share=gen.failed_share,
+        unit_size=size, batch_size=divisor(size, gen.batch_size), quotas=tuple(quotas), failed_share=gen.failed_share,
         unit_deadline_s=gen.unit_deadline_s, fit_deadline_s=settings.sweep.fit_deadline_s,
         metrics=metrics,
         filter=FilterPlan(**settings.filter.model_dump()), salting=salt, alphas=tuple(alphas),
@@ -232,7 +233,7 @@ def refresh(frozen: RunPlan, settings: Settings, chosen: ChosenPlugs) -> RunPlan
     today = Price(**settings.price.model_dump())
     return replace(
         frozen, source_options=_all(chosen.source), generator_options=_all(chosen.generator),
-        metrics=metrics, batch_size=_divisor(frozen.unit_size, settings.generator.batch_size),
+        metrics=metrics, batch_size=divisor(frozen.unit_size, settings.generator.batch_size),
         failed_share=settings.generator.failed_share, unit_deadline_s=settings.generator.unit_deadline_s,
         fit_deadline_s=settings.sweep.fit_deadline_s,
         price=today if today.known and not frozen.price.known else frozen.price,
@@ -258,10 +259,10 @@ def check_task(planned: RunPlan) -> Task:
 
 def _unit_size(wanted: int | str, quota: int) -> int:
     """Auto: at least two units for the largest class, in steps of 8, so that a refill draws little."""
-    return int(wanted) if wanted != "auto" else min(LARGEST_UNIT, max(8, math.ceil(quota / 16) * 8))
+    return int(wanted) if wanted != "auto" else min(LARGEST_UNIT, max(1, math.ceil(quota / 2 / UNIT_STEP)) * UNIT_STEP)
 
 
-def _divisor(size: int, most: int) -> int:
+def divisor(size: int, most: int) -> int:
     """The largest divisor of ``size`` up to ``most``: batches are fixed by position and never ragged."""
     return max(divisor for divisor in range(1, min(size, most) + 1) if size % divisor == 0)
 

@@ -160,8 +160,8 @@ def _chip(settings: Settings) -> tuple[str, ...]:
     from job import doctor_gpu
 
     drawn = settings.generator
-    found = doctor_gpu.examine(drawn.name, drawn.options, drawn.templates, drawn.size_px, cpu=settings.doctor.cpu,
-                               most=settings.doctor.most_images)
+    found = doctor_gpu.examine(drawn.name, drawn.options, drawn.templates, drawn.size_px, unit=drawn.unit_size,
+                               cpu=settings.doctor.cpu, most=settings.doctor.most_images)
     return found.lines if found else (doctor_gpu.NO_GPU,)
 
 

@@ -7,6 +7,7 @@ errs on request, so that redraws, failures and filters have something to do.
 
 import colorsys
 import os
+import threading
 import time
 from collections.abc import Sequence
 from typing import Annotated, Literal
@@ -18,6 +19,7 @@ from job.records import Failure, Origin, Sample, SampleSpec
 
 GOLDEN = 0.6180339887   # its multiples, modulo 1, lie apart from each other however many there are
 NOISE_STD = 96.0        # grey levels at noise = 1
+DEVICE = threading.Lock()   # one call of a process draws at a time, as on a GPU
 
 
 class OutOfMemoryError(RuntimeError):
@@ -79,11 +81,14 @@ class Fake:
         return Origin(model="fake", revision="", licence="CC0-1.0", depth=1, ancestry=())
 
     def draw(self, specs: Sequence[SampleSpec]) -> list[Sample | Failure]:
-        """One result per spec, in their order; each depends on its own spec alone."""
+        """One result per spec, in their order; each depends on its own spec alone. Holds the device for the seconds that are set."""
         if 0 < self.options.fits < len(specs):
             raise OutOfMemoryError("CUDA out of memory")
-        time.sleep(self.options.seconds_per_image * len(specs))
-        return [self._one(spec) for spec in specs]
+        with DEVICE:
+            end = time.monotonic() + self.options.seconds_per_image * len(specs)
+            drawn = [self._one(spec) for spec in specs]
+            time.sleep(max(0.0, end - time.monotonic()))
+        return drawn
 
     def _one(self, spec: SampleSpec) -> Sample | Failure:
         rng = np.random.default_rng(spec.seed)
@@ -128,9 +133,15 @@ def stripes(label: int, size_px: int, noise: float, rng: np.random.Generator) ->
     angle = np.pi * ((label * GOLDEN * GOLDEN) % 1) + rng.normal(0, 0.06)
     waves = (2 + label % 3) * rng.uniform(0.9, 1.1)   # across the picture
     phase = rng.uniform(0, 2 * np.pi)
-    across = (np.arange(size_px) + 0.5) / size_px
-    along_HW = across[None, :] * np.cos(angle) + across[:, None] * np.sin(angle)
-    light_HW = 0.55 + 0.4 * np.sin(2 * np.pi * waves * along_HW + phase)
-    colour = np.array(colorsys.hsv_to_rgb(hue, 0.6, 1.0))
-    picture_HWC = 255 * light_HW[:, :, None] * colour + noise * NOISE_STD * rng.standard_normal((size_px, size_px, 3))
-    return picture_HWC.round().clip(0, 255).astype(np.uint8)
+    along = 2 * np.pi * waves * (np.arange(size_px) + 0.5) / size_px
+    x_W, y_H = along * np.cos(angle), along * np.sin(angle) + phase
+    wave_HW = np.outer(np.cos(y_H), np.sin(x_W)) + np.outer(np.sin(y_H), np.cos(x_W))   # sin(x + y), from a few sines
+    light_HW = 255 * (0.55 + 0.4 * wave_HW)
+    grain_HWC = noise * NOISE_STD * rng.standard_normal((size_px, size_px, 3)) if noise else None
+    picture_HWC = np.empty((size_px, size_px, 3), np.uint8)
+    for channel, strength in enumerate(colorsys.hsv_to_rgb(hue, 0.6, 1.0)):   # a last axis of three is slow to compute along
+        level_HW = light_HW * strength
+        if grain_HWC is not None:
+            level_HW += grain_HWC[:, :, channel]
+        picture_HWC[:, :, channel] = level_HW.round().clip(0, 255)
+    return picture_HWC

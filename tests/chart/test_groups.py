@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from tests.chart.engine import Object, render
+from job.generators.text_to_image import TextToImage
+from tests.chart.engine import PROFILES, Object, profile, render
 from tests.chart.samples import SAMPLES, rich
 
 pytestmark = pytest.mark.chart
@@ -115,3 +116,13 @@ def test_pods_are_spread_over_their_own_group_unless_another_is_named() -> None:
 
 def test_the_object_store_fits_into_shared_memory() -> None:
     assert group_of(rich("autoscale"), "fit")["rayStartParams"]["object-store-memory"] == str(int(512 * 2**20 * 0.9))
+
+
+@pytest.mark.parametrize("name", [one for one in PROFILES if "SALTWORKS_GENERATOR__GPUS_PER_ACTOR" in profile(one)["settings"]])
+def test_a_profile_that_draws_on_gpus_does_it_compiled_in_16_bits_and_compiles_on_no_more_cpus_than_a_pod_asks_for(name: str) -> None:
+    options = TextToImage.Options(**profile(name)["settings"]["SALTWORKS_GENERATOR__OPTIONS"])
+    assert (options.dtype, options.compile) == ("bf16", "whole")
+    for group in render(profile(name)).rayjob["spec"]["rayClusterSpec"]["workerGroupSpecs"]:
+        (container,) = group["template"]["spec"]["containers"]
+        told = {one["name"]: one.get("value") for one in container["env"]}
+        assert told["TORCHINDUCTOR_COMPILE_THREADS"] == container["resources"]["requests"]["cpu"]

@@ -7,13 +7,14 @@ import torch
 
 from job import chip, doctor_gpu
 from tests.contract import tiny_pipeline
+from tests.contract.test_picture_options import autoencoder
 
 pytestmark = [pytest.mark.contract, pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU, and it would be measured instead")]
 
 
 def test_it_compiles_measures_and_draws(tmp_path: Path) -> None:
     options = {"model": tiny_pipeline.save(str(tmp_path)), "steps": 2}
-    found = doctor_gpu.examine("text_to_image", options, ("a photo of a {name}",), 32, cpu=True, most=2)
+    found = doctor_gpu.examine("text_to_image", options, ("a photo of a {name}",), 32, unit="auto", cpu=True, most=2)
     assert found
     assert found.compiled.startswith("one kernel compiled in ")
     assert found.peak.dtype == "fp32"
@@ -25,11 +26,21 @@ def test_it_compiles_measures_and_draws(tmp_path: Path) -> None:
     assert found.best.images_per_s > 0
 
 
+def test_it_draws_with_the_autoencoder_that_is_set(tmp_path: Path) -> None:
+    options = {"model": tiny_pipeline.save(str(tmp_path / "whole")), "steps": 1}
+    tflop = []
+    for more in ({}, {"vae": autoencoder(tmp_path / "vae")}):
+        found = doctor_gpu.examine("text_to_image", options | more, ("a photo of a {name}",), 32, unit="auto", cpu=True, most=1)
+        assert found
+        tflop.append(found.tflop_per_image)
+    assert tflop[1] < tflop[0]
+
+
 def test_a_generator_without_weights_takes_no_flops() -> None:
-    found = doctor_gpu.examine("fake", {}, ("a {name}",), 32, cpu=True, most=1)
+    found = doctor_gpu.examine("fake", {}, ("a {name}",), 32, unit="auto", cpu=True, most=1)
     assert found
     assert found.tflop_per_image == 0
-    assert doctor_gpu.examine("fake", {}, ("a {name}",), 32, cpu=False, most=1) is None
+    assert doctor_gpu.examine("fake", {}, ("a {name}",), 32, unit="auto", cpu=False, most=1) is None
 
 
 def test_flops_of_a_product_are_two_per_multiply_add() -> None:

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -205,3 +207,12 @@ def test_the_fake_fails_and_errs_as_often_as_asked_and_a_redraw_can_save_a_blank
     assert any(was and isinstance(now, Sample) for was, now in zip(blank, saved, strict=True))
     right, wrong = pictures(fake_draw(300)), pictures(fake_draw(300, wrong_label_share=0.3))
     assert 0.2 < (right != wrong).any(axis=(1, 2, 3)).mean() < 0.4
+
+
+def test_the_fake_holds_the_one_device_of_its_process_for_the_seconds_that_are_set() -> None:
+    painters = [Fake(Fake.Options(seconds_per_image=0.05)) for _ in range(2)]
+    start = time.monotonic()
+    with ThreadPoolExecutor(2) as pool:
+        drawn = list(pool.map(lambda one: one.draw(specs_of(16, 2)), painters))
+    assert time.monotonic() - start >= 0.2
+    assert [len(one) for one in drawn] == [2, 2]

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from bench import models
-from bench.generate import LOOPS, PROFILES, Turn, ratios, summed_up
+from bench import RESULTS, finish, models
+from bench.generate import LOOPS, PROFILES, Bench, Turn, chosen_options, decoded_in, ratios, summed_up
 from job import chip
+from tests.contract import tiny_pipeline
+from tests.contract.test_picture_options import autoencoder
 
 pytestmark = [pytest.mark.flow, pytest.mark.long, pytest.mark.timeout(300)]
 META = torch.device("meta")
@@ -41,6 +43,50 @@ def test_all_of_it_runs_and_every_loop_draws_equally_many_images(profile: str, t
     assert found["chip"]
     assert len(found["peak_runs"]) >= 3
     assert found["steps"] == 2
+
+
+def test_ours_draws_with_the_autoencoder_that_is_set_and_its_own_work_is_counted(tmp_path: Path) -> None:
+    common = {"model": tiny_pipeline.save(str(tmp_path / "model")), "steps": 1, "dtype": "fp32"}
+    bench = Bench(PROFILES["tiny"], common | {"vae": autoencoder(tmp_path / "vae")}, "cpu", tmp_path)
+    assert 0 < bench.tflop("ours") < bench.tflop("plain") == bench.tflop("lab")
+    assert bench.told_formats() == dict.fromkeys(("lab", "plain", "ours"), "fp32")
+    assert Bench(PROFILES["tiny"], common, "cpu", tmp_path).tflop("ours") == bench.tflop("plain")
+
+
+def test_on_cuda_ours_is_compiled_unless_options_say_otherwise_and_what_all_loops_share_is_no_option() -> None:
+    assert (chosen_options("", "cuda"), chosen_options("{}", "cuda"), chosen_options("", "cpu")) == ({"compile": "whole"}, {}, {})
+    for text, why in (('{"steps": 4, "dtype": "fp16"}', r"may not hold steps \(--steps\), dtype \(--dtype\)"), ("[1]", "no JSON object"),
+                      ("{x", "no JSON:")):
+        with pytest.raises(SystemExit, match=why):
+            chosen_options(text, "cuda")
+
+
+def test_an_option_that_nobody_knows_ends_in_one_line() -> None:
+    said = run("--options", '{"stps": 4}')
+    assert said.returncode == 1
+    assert said.stderr.startswith("--options")
+    assert "Traceback" not in said.stderr
+
+
+def test_it_is_told_that_sdxl_decodes_in_fp32_where_it_draws_in_fp16() -> None:
+    import diffusers
+
+    with META:
+        vae = models.vae(models.shape("sdxl"))
+    parts = dict.fromkeys(("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "unet"))
+    sdxl = diffusers.StableDiffusionXLPipeline(vae=vae, scheduler=diffusers.EulerDiscreteScheduler(), **parts)
+    assert [decoded_in(sdxl, dtype) for dtype in ("fp16", "bf16", "fp32")] == ["fp32", "bf16", "fp32"]
+    vae.register_to_config(force_upcast=False)
+    assert decoded_in(sdxl, "fp16") == "fp16"
+
+
+def test_results_lie_under_the_names_by_which_they_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for file in RESULTS.glob("generate-*.json"):
+        found = json.loads(file.read_text())
+        assert file.name == f"generate-{found['profile']}-{found['device']}.json"
+    monkeypatch.chdir(tmp_path)
+    finish({}, Path(""))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU")

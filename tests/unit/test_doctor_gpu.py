@@ -33,9 +33,9 @@ def device(fits: int = 10**6, fixed_s: float = FIXED_S, each_s: float = EACH_S) 
     return draw, asked
 
 
-def examined(*tried: Tried, device: str = "cuda") -> Examined:
+def examined(*tried: Tried, device: str = "cuda", unit: int | str = 256) -> Examined:
     return Examined(device, {"chip": "NVIDIA X", "driver": "570.1"}, "one kernel compiled in 2.0 s", Peak("bf16", (780.0, 800.0, 790.0)),
-                    "text_to_image m at 512 px in bf16", 50.0, tried)
+                    "text_to_image m at 512 px in bf16", 50.0, tried, unit)
 
 
 def test_batches_are_doubled_until_the_largest_and_each_is_drawn_once_more_than_it_is_timed() -> None:
@@ -65,6 +65,13 @@ def test_doubling_ends_where_memory_does_and_other_errors_pass() -> None:
         list(batches(broken, "cpu", 64))
 
 
+def test_where_each_size_is_compiled_it_begins_higher_and_comes_down_to_what_fits() -> None:
+    assert [one.batch for one in batches(device()[0], "cpu", 32, 8)] == [8, 16, 32]
+    for fits, ended, drawn in ((3, [8, 4], [2]), (9, [16], [8]), (0, [8, 4, 2, 1], [])):
+        tried = list(batches(device(fits=fits)[0], "cpu", 64, 8))
+        assert ([one.batch for one in tried if one.ended], [one.batch for one in tried if not one.ended]) == (ended, drawn)
+
+
 def test_the_best_is_the_smallest_within_three_percent_of_the_fastest() -> None:
     rates = {1: 2.0, 8: 7.0, 16: 7.85, 32: 8.0, 64: 7.9}
     assert examined(*(Tried(size, rate, 1.0, 3.0) for size, rate in rates.items())).best.batch == 16
@@ -82,9 +89,21 @@ def test_the_last_lines_say_what_it_reached_and_what_to_set() -> None:
     assert examined(Tried(8, 7.9), device="cpu").lines[-1] == "set: SALTWORKS_GENERATOR__BATCH_SIZE=8"
 
 
+def test_where_the_best_does_not_divide_a_unit_it_says_what_is_drawn_instead() -> None:
+    def said(unit: int | str, best: int = 32) -> list[str]:
+        return [line for line in examined(Tried(best, 7.9), unit=unit).lines if line.startswith("unit: ")]
+
+    assert said(256) == said("auto", 8) == []
+    assert said(100) == ["unit: 32 does not divide its 100 images, so 25 at once would be drawn; "
+                         "for a new recipe set SALTWORKS_GENERATOR__UNIT_SIZE to a multiple of 32"]
+    assert said("auto") == ["unit: a multiple of 8 that the plan chooses; where 32 does not divide it, its largest divisor below is drawn "
+                            "at once"]
+
+
 def test_where_not_one_image_fits_it_says_what_to_do() -> None:
-    with pytest.raises(SettingsError, match="not even 1 image at once fits into the memory of NVIDIA X"):
-        _ = examined(Tried(1, ended="does not fit into the device's memory")).lines
+    for sizes in ((1,), (8, 4, 2, 1)):
+        with pytest.raises(SettingsError, match="not even 1 image at once fits into the memory of NVIDIA X"):
+            _ = examined(*(Tried(size, ended="does not fit into the device's memory") for size in sizes)).lines
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU")
