@@ -20,8 +20,8 @@ def test_every_verb_that_opens_storage_refuses_an_absent_secret_before_anything_
 ) -> None:
     monkeypatch.setenv("ZQ_ACCESS", "canary-7")
     monkeypatch.setenv("ZQ_SECRET", "")
-    more = ["--publish.version", "1"] if verb == "rollback" else []
-    assert main([verb, "--root", str(tmp_path / "root"), "--expects", EXPECTS, *more]) == AccessError.exit_code
+    more = {"rollback": ["--publish.version", "1"], "compare": ["0" * 16, "1" * 16]}.get(verb, [])
+    assert main([verb, *more, "--root", str(tmp_path / "root"), "--expects", EXPECTS]) == AccessError.exit_code
     out, err = capfd.readouterr()
     assert "the secret bucket lacks the key secret, or there is no such secret (variable ZQ_SECRET is empty)" in err
     assert "kubectl create secret generic bucket --from-literal=secret=" in err
