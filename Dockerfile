@@ -3,9 +3,9 @@
 ARG BASE=docker.io/library/python:3.11-slim-bookworm
 
 FROM ${BASE} AS libraries
-# gcc and the libc headers stay: Triton compiles its launcher when its CUDA driver loads.
+# gcc, g++ and the libc headers stay: Triton compiles its launcher when its CUDA driver loads, and PyTorch what a compiled model does on the CPU.
 RUN apt-get update -q \
- && apt-get install -q -y --no-install-recommends gcc libc6-dev \
+ && apt-get install -q -y --no-install-recommends gcc g++ libc6-dev \
  && rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log
 COPY requirements.lock /opt/saltworks/
 # Bytecode is compiled here, that of the standard library too, which slim images leave out: the root is read-only later, and

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bench import arguments, finish
+from bench import RESULTS, arguments, finish
 from bench.sweep import Quiet
 from job import admit, chip, generate, plan, plugs, river, settings
 from job.generators import GENERATORS, Generator
@@ -190,7 +190,7 @@ def main() -> None:
         if chosen.only in ("", "throughput"):
             result |= {"throughput": throughput(folder, float(chosen.unit_s), chosen.units, chosen.runs, chosen.size_px,
                                                 float(chosen.seconds_per_image), chosen.batch)}
-    finish(result, chosen.json)
+    finish(result, chosen.json or (None if chosen.only else RESULTS / "pipeline-cpu.json"))
 
 
 if __name__ == "__main__":

@@ -43,8 +43,10 @@ def main() -> None:
     logging.getLogger("ray.train").setLevel(logging.ERROR)
     found: dict[str, list[float]] = {"ours": [], "rays": []}
     for _ in range(chosen.runs):
-        for name, trainer in (("ours", lean_trainer(controllers(2))), ("rays", TorchTrainer)):
+        beside = controllers(2)
+        for name, trainer in (("ours", lean_trainer(beside)), ("rays", TorchTrainer)):
             found[name].append(wall(trainer, chosen.trials) / chosen.trials)
+        ray.kill(beside)
     ray.shutdown()
     pairs = [ours / rays for ours, rays in zip(found["ours"], found["rays"], strict=True)]
     finish({

@@ -7,7 +7,7 @@ import tempfile
 import traceback
 import warnings
 from collections.abc import Sequence
-from itertools import takewhile
+from itertools import islice
 
 from job.errors import JobError, SettingsError, TemporaryError, full_disk, redact
 
@@ -49,6 +49,17 @@ def _help() -> str:
             "The table stands in README.md; run --help lists them.")
 
 
+def _apart(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Names, wherever they stand, and flags with their values."""
+    names, flags, rest = list[str](), list[str](), iter(words)
+    for word in rest:
+        if word.startswith("-"):
+            flags += [word] if "=" in word else [word, *islice(rest, 1)]
+        else:
+            names.append(word)
+    return names, flags
+
+
 def _verb(verb: str, flags: Sequence[str]) -> int:
     from job.verbs import NAMED, NUMBERED, VERBS
 
@@ -58,8 +69,8 @@ def _verb(verb: str, flags: Sequence[str]) -> int:
 
     if verb in NUMBERED and flags and flags[0].isdigit():
         flags = ["--publish.version", *flags]
-    names = list(takewhile(lambda one: not one.startswith("-"), flags)) if verb in NAMED else []
-    chosen = settings.load(flags[len(names):])
+    names, flags = _apart(flags) if verb in NAMED else ([], flags)
+    chosen = settings.load(flags)
     if not sys.warnoptions:
         warnings.simplefilter("ignore")   # of libraries; ours are in the report
     from job.ground.events import Events

@@ -54,7 +54,7 @@ def _check_names(runs: Sequence[str]) -> None:
         raise SettingsError("a comparison needs two runs or more", USAGE)
     twice = next((run for run in runs if runs.count(run) > 1), None)
     if twice:
-        raise DataError(f"run {twice} is named twice: compared with itself it differs by nothing", "name each run once")
+        raise SettingsError(f"run {twice} is named twice: compared with itself it differs by nothing", USAGE)
 
 
 def _finished(store: Store, dataset: str, run: str) -> tuple[RunPlan, Split, Report]:

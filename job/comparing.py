@@ -46,8 +46,9 @@ def check(reference: tuple[RunPlan, Split], other: tuple[RunPlan, Split]) -> Non
     other_ones = [name for name in sorted({*wanted, *found}) if wanted.get(name) != found.get(name)]
     if other_ones:
         told = "; ".join(f"{name} is {_text(wanted, name)} in the first and {_text(found, name)} in the second" for name in other_ones)
-        cure = " ".join(f"SALTWORKS_{name.upper().replace('.', '__')}={_text(wanted, name)}" for name in other_ones)
-        raise DataError(f"{_both(mine, its)}: {told}", f"run the second one again under {cure}")
+        cure = " ".join(f"SALTWORKS_{name.upper().replace('.', '__')}={'' if wanted[name] is None else _text(wanted, name)}"
+                        for name in other_ones if name in wanted)
+        raise DataError(f"{_both(mine, its)}: {told}", f"run the second one again under {cure or 'the settings of the first'}")
 
 
 def _both(mine: RunPlan, its: RunPlan) -> str:
@@ -111,8 +112,6 @@ def warnings(
         if gap.df and statistics.word(gap) != statistics.UNDECIDED:
             told.append(f"real images alone, trained alike in both, gain {100 * gap.mean:+.2g} points from the reference to {plan.run}: "
                         "machines or libraries differ, and not the recipes alone")
-    if len({one.price for one in plans}) > 1:
-        told.append("the runs were priced otherwise: their costs do not compare")
     return told
 
 

@@ -54,7 +54,7 @@ class Examined:
     drawn: str                    # generator, size, and what it draws with
     tflop_per_image: float
     tried: tuple[Tried, ...]
-    unit: int | str = "auto"      # images of a unit, or ``auto``
+    unit: int | str               # images of a unit, or ``auto``
 
     @property
     def best(self) -> Tried:
@@ -131,10 +131,12 @@ def specs(templates: Sequence[str], size_px: int, count: int) -> list[SampleSpec
     return [lineage.spec(recipe, lineage.class_words(0, "cat"), index) for index in range(count)]
 
 
-def batches(draw: Callable[[int], Any], device: str, most: int, first: int = 1) -> Iterator[Tried]:
+def batches(
+    draw: Callable[[int], Any], device: str, most: int, first: int = 1, clock: Callable[[], float] = time.perf_counter
+) -> Iterator[Tried]:
     """Double the batch from ``first`` until memory ends, a doubling gains too little, or ``most`` is reached.
 
-    Where not even ``first`` fits, it is halved until one does, and that is the last.
+    Where not even ``first`` fits, it is halved until one does, and that is the last. ``clock`` tells seconds.
     """
     import torch
 
@@ -143,7 +145,7 @@ def batches(draw: Callable[[int], Any], device: str, most: int, first: int = 1) 
         torch.compiler.reset()   # else a second size makes the compiled code general, and slower
         chip.forget_memory(device)
         try:
-            first_s, *seconds = (_seconds(draw, size, device) for _ in range(1 + RUNS))
+            first_s, *seconds = (_seconds(draw, size, device, clock) for _ in range(1 + RUNS))
         except Exception as error:
             if not out_of_memory(error):
                 raise
@@ -159,12 +161,12 @@ def batches(draw: Callable[[int], Any], device: str, most: int, first: int = 1) 
         best, size = max(best, rate), 2 * size
 
 
-def _seconds(draw: Callable[[int], Any], size: int, device: str) -> float:
+def _seconds(draw: Callable[[int], Any], size: int, device: str, clock: Callable[[], float]) -> float:
     chip.finished(device)
-    start = time.perf_counter()
+    start = clock()
     draw(size)
     chip.finished(device)
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def _drawn(generator: Generator, wanted: Sequence[SampleSpec]) -> None:

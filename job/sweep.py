@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
@@ -191,7 +192,8 @@ def _fit_all(plan: RunPlan, split: Split, trials: Sequence[Trial], shared: Pixel
                 future.result()
         finally:
             drivers.shutdown(wait=False, cancel_futures=True)   # an interruption waits for nobody
-            ray.kill(beside)   # what a trainer leaves refers to itself, and would keep the process until it is collected
+            with suppress(Exception):   # Ray may be what ended
+                ray.kill(beside)   # what a trainer leaves refers to itself, and would keep the process until it is collected
     floor.stop.check()
 
 

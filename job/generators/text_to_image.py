@@ -89,7 +89,7 @@ class TextToImage:
         cache_interval: Annotated[
             int,
             Field(ge=1, le=20, description="of so many steps, from the fifth on, one computes a transformer's attention, and the others "
-                  "extrapolate it (TaylorSeer); 1: every step does; FLUX, Qwen-Image, not UNets", json_schema_extra=IF_SET),
+                  "extrapolate it (TaylorSeer); 1: every step does; FLUX.1, FLUX.2 klein, Qwen-Image, Ovis", json_schema_extra=IF_SET),
         ] = 1
         linears: Annotated[
             Literal["full", "fp8"],

@@ -208,11 +208,12 @@ class Ledger:
 
     def close(self) -> None:
         """Write everything down, and the last word of every worker, for it may have been ended between two heartbeats."""
-        for process, lines in self._workers.items():
+        with self._lock:
+            heard, self._workers = self._workers, {}
+        for process, lines in heard.items():
             if process not in self._unbooked:
                 rows = [[room, kind, seconds, gpus, cpus] for (room, kind, gpus, cpus), seconds in lines.items()]
                 self._store.create(self._run.cost(f"{process}-heard", 0), json.dumps(rows).encode())
-        self._workers = {}
         self.tell()
 
     def heard(self, price: Price) -> float:

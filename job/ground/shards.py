@@ -111,8 +111,8 @@ def _with(data: bytes, digest: bytes) -> bytes:
     return data[:at] + digest + data[at + len(ZEROS) :]
 
 
-def table_bytes(table: pa.Table, **how: Any) -> bytes:
+def table_bytes(table: pa.Table, compression: Any = "zstd", **how: Any) -> bytes:
     """Any table as Parquet; ``how`` as ``pyarrow.parquet.write_table`` takes it."""
     sink = pa.BufferOutputStream()   # an io.BytesIO costs four times as much: every write passes through Python
-    pq.write_table(table, sink, **{"compression": "zstd"} | how)
+    pq.write_table(table, sink, compression=compression, **how)
     return sink.getvalue().to_pybytes()

@@ -77,7 +77,7 @@ def assemble(
     own = [one for one in found.committed if one.run == plan.run]
     confirmed = [_confirmed(one, on_test) for one in (found.baseline, found.candidate)]
     score_name = beside.score_name(plan)
-    gain = _gain(verdict.gain)
+    gain = told_gain(verdict.gain)
     return Report(
         dataset=plan.dataset, run=plan.run, edition=plan.edition,
         verdict=verdict.word, alpha_star=verdict.alpha_star, candidate=choice.candidate,
@@ -108,7 +108,7 @@ def assemble(
         hardware={"machine": platform.machine(), "system": platform.system(), "processors": str(os.cpu_count())},
         beside=others, beyond=beyond, curves=curves, seed_gains=beside.seed_gains(*confirmed),
         stability=beside.stability(halving.finalists(found.results), on_val, plan.objective.guard),
-        guarded=_gain(verdict.guarded) if verdict.guarded else None,
+        guarded=told_gain(verdict.guarded) if verdict.guarded else None,
         held=beside.held(plan, found.looks), advice=advice.advised(found.advice, verdict) if found.advice else None,
     )
 
@@ -158,7 +158,7 @@ def _arm(result: TrialResult, baseline: TrialResult, weights_N: np.ndarray | Non
         alpha=result.alpha, realised_alpha=result.realised_alpha, n_real=result.n_real, n_synthetic=result.n_synthetic,
         samples_seen=result.samples_seen, seeds=list(result.seeds), val_accuracy=float(per_seed.mean()),
         val_standard_error=error, val_accuracies=per_seed.tolist(),
-        val_gain=_gain(lead) if lead and lead.df else None,
+        val_gain=told_gain(lead) if lead and lead.df else None,
     )
 
 
@@ -168,7 +168,7 @@ def _confirmed(result: TrialResult, weights_N: np.ndarray | None) -> Confirmed:
                      test_accuracies=per_seed.tolist())
 
 
-def _gain(interval: Interval | statistics.Gain, n_seeds: int = 0, standard_error: float = 0.0) -> Gain:
+def told_gain(interval: Interval | statistics.Gain, n_seeds: int = 0, standard_error: float = 0.0) -> Gain:
     return Gain(mean=interval.mean, low=interval.low, high=interval.high, n_images=interval.n_images,
                 n_seeds=getattr(interval, "n_seeds", n_seeds), standard_error=getattr(interval, "standard_error", standard_error))
 
@@ -191,7 +191,7 @@ def _classes(found: Found, flags: Mapping[str, str]) -> list[ClassRow]:
             n_test=int(mine.sum()), test_accuracy_real_only=_accuracy(found.baseline, mine),
             test_accuracy_candidate=_accuracy(found.candidate, mine),
             test_accuracy_beside={one.arm: accuracy for one in found.others if (accuracy := _accuracy(one, mine)) is not None},
-            gain=_gain(gain, len(found.candidate.seeds)) if gain else None, gain_word=gain.word if gain else "",
+            gain=told_gain(gain, len(found.candidate.seeds)) if gain else None, gain_word=gain.word if gain else "",
         ))
     return rows
 

@@ -11,6 +11,7 @@ from pydantic import Field
 from job import comparing, statistics
 from job.comparing import Compared
 from job.report import words
+from job.report.assemble import told_gain
 from job.report.beside import score_name
 from job.report.model import Gain, Part, Report
 from job.report.page import around_zero, environment
@@ -55,7 +56,6 @@ class Row(Part):
     score: float = Field(description="of its candidate, on the locked test")
     real_only: float = Field(description="of its α = 0")
     images_per_s: float | None = Field(description="while a worker drew; null where another run drew everything")
-    images_per_s_clock: float | None = Field(description="over the wall time of the room, its start and its waiting included")
     cost_per_1000: float | None = Field(description="drawing and measuring, over a thousand kept images; null without a price, or "
                                                     "where another run drew some of them")
     currency: str
@@ -83,6 +83,8 @@ def compared(name: str, sides: Sequence[Side], weights_N: np.ndarray | None, loo
     found = comparing.judged(first.candidate, {one.plan.run: one.candidate for one in others}, weights_N, first.plan.objective.guard)
     taken = [f"run {one.plan.run} took images that {', '.join(one.report.reused)} drew: what its images cost is not in its bill"
              for one in sides if one.report.reused]
+    if len({one.report.prices.model_dump_json() for one in sides}) > 1:
+        taken.append("the runs were priced otherwise: their costs do not compare")
     return Comparison(
         dataset=first.plan.dataset, comparison=name, score_name=score_name(first.plan), n_images=found[0].gain.n_images,
         n_seeds=len(first.candidate.seeds), test_looks=looks,
@@ -100,7 +102,7 @@ def _row(side: Side, against: Compared | None, weights_N: np.ndarray | None) -> 
         run=made.run, report=side.where, verdict=made.verdict, alpha=made.candidate, alpha_star=made.alpha_star,
         score=statistics.score(side.candidate.correct_SN, weights_N=weights_N),
         real_only=statistics.score(side.baseline.correct_SN, weights_N=weights_N),
-        images_per_s=drawn.images_per_worker_s if drawn else None, images_per_s_clock=drawn.images_per_s if drawn else None,
+        images_per_s=drawn.images_per_worker_s if drawn else None,
         cost_per_1000=None if each is None or made.reused else 1000 * each, currency=made.prices.currency,
         accepted=passed / (passed + counts.rejected) if judged else None,
         against=_against(against, len(side.candidate.seeds)) if against else None,
@@ -108,12 +110,10 @@ def _row(side: Side, against: Compared | None, weights_N: np.ndarray | None) -> 
 
 
 def _against(found: Compared, seeds: int) -> Against:
-    gain, held = found.gain, found.guarded
     return Against(
-        gain=Gain(mean=gain.mean, low=gain.low, high=gain.high, standard_error=gain.standard_error, n_images=gain.n_images, n_seeds=seeds),
-        word=gain.word, p_holm=gain.p_holm, at_worst=found.at_worst, smallest_detectable=found.smallest_detectable, why=found.why,
-        guarded=None if held is None else Gain(mean=held.mean, low=held.low, high=held.high, standard_error=held.standard_error,
-                                               n_images=held.n_images, n_seeds=seeds),
+        gain=told_gain(found.gain, seeds), word=found.gain.word, p_holm=found.gain.p_holm, at_worst=found.at_worst,
+        smallest_detectable=found.smallest_detectable, why=found.why,
+        guarded=None if found.guarded is None else told_gain(found.guarded, seeds),
     )
 
 

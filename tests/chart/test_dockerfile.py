@@ -51,7 +51,7 @@ def test_it_runs_as_a_number_that_is_not_root() -> None:
 
 def test_a_compiler_and_the_headers_of_libc_are_there_and_stay() -> None:
     (installed,) = re.findall(r"apt-get install ([^&]*)", " && ".join(said(LIBRARIES, "RUN")))
-    assert {"gcc", "libc6-dev"} <= set(installed.split())
+    assert {"gcc", "g++", "libc6-dev"} <= set(installed.split())
     assert said(FINAL, "FROM") == ["libraries"]
     runs = " ".join(rest for stage in FOUND.values() for rest in said(stage, "RUN"))
     assert not re.search(r"\b(remove|purge|autoremove)\b|dpkg (-r|-P)", runs)

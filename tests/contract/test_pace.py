@@ -44,10 +44,6 @@ def tinier(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
-def far(one: np.ndarray, other: np.ndarray) -> int:
-    return int(np.abs(one.astype(int) - other).max())
-
-
 class Counted:
     """A text encoder's forward, counted in prompts."""
 
@@ -77,7 +73,7 @@ def test_a_prompt_is_encoded_once_and_the_pictures_are_as_if_it_were_not(tiny: s
     assert np.array_equal(pictures(generator.draw(specs)), drawn)
     generator.draw(specs[3:4])
     assert counted.prompts == first
-    assert far(drawn, plain(tiny, specs, **options)) <= 1
+    assert tiny_pipeline.far(drawn, plain(tiny, specs, **options)) <= 1
 
 
 def test_what_a_prompt_is_encoded_to_does_not_depend_on_its_neighbours(tiny: str) -> None:
@@ -133,7 +129,7 @@ def test_the_batch_of_the_decoder_moves_a_picture_by_a_rounding_at_most(tiny: st
     generator, _ = loaded(tiny, decode_batch=most)
     generator._pipeline.vae.decoder.register_forward_hook(lambda _, inputs, __: sizes.append(len(inputs[0])))
     drawn = pictures(generator.draw(specs))
-    assert far(drawn, pictures(loaded(tiny)[0].draw(specs))) <= 1
+    assert tiny_pipeline.far(drawn, pictures(loaded(tiny)[0].draw(specs))) <= 1
     assert len(set(sizes)) == 1   # one shape
     assert sizes[0] <= most
     assert len(sizes) == -(-6 // min(most, 6))
@@ -152,7 +148,7 @@ def test_weights_that_are_channels_last_draw_the_same_pictures(tiny: str) -> Non
                if isinstance(one, torch.nn.Conv2d)]
     assert all(one.is_contiguous(memory_format=torch.channels_last) for one in kernels)
     assert not all(one.is_contiguous() for one in kernels)   # it makes no difference to one of 1×1
-    assert far(pictures(generator.draw(specs_of(32))), before) <= 1
+    assert tiny_pipeline.far(pictures(generator.draw(specs_of(32))), before) <= 1
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning")   # Euler's schedulers
@@ -201,7 +197,7 @@ def test_compiled_pictures_are_those_of_the_eager_path_and_one_shape_is_compiled
     assert graphs >= 1
     assert np.array_equal(pictures(generator.draw(specs)), drawn)
     assert counters["stats"]["unique_graphs"] == graphs
-    assert far(drawn, pictures(loaded(tinier, steps=2)[0].draw(specs))) <= COMPILED_LEVELS
+    assert tiny_pipeline.far(drawn, pictures(loaded(tinier, steps=2)[0].draw(specs))) <= COMPILED_LEVELS
     torch._dynamo.reset()
 
 

@@ -25,10 +25,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
     return tiny_pipeline.save(str(tmp_path_factory.mktemp("tiny")))
 
 
-def far(one: np.ndarray, other: np.ndarray) -> int:
-    return int(np.abs(one.astype(int) - other).max())
-
-
 class Calls:
     """How many pictures the denoiser was asked for, call by call."""
 
@@ -55,9 +51,9 @@ def test_guidance_that_ends_early_gives_every_sample_its_own_prompt_in_any_batch
     generator, _ = loaded(tiny, steps=4, guidance=5, guidance_share=0.5)
     whole = pictures(generator.draw(specs))
     alone = np.concatenate([pictures(generator.draw([spec])) for spec in specs])
-    assert far(whole, alone) <= 1
-    assert far(whole, pictures(loaded(tiny, steps=4, guidance=5)[0].draw(specs))) > 1
-    assert far(whole, pictures(loaded(tiny, steps=4, guidance=1)[0].draw(specs))) > 1
+    assert tiny_pipeline.far(whole, alone) <= 1
+    assert tiny_pipeline.far(whole, pictures(loaded(tiny, steps=4, guidance=5)[0].draw(specs))) > 1
+    assert tiny_pipeline.far(whole, pictures(loaded(tiny, steps=4, guidance=1)[0].draw(specs))) > 1
 
 
 def test_guidance_is_not_ended_where_there_is_none(tiny: str) -> None:
@@ -120,8 +116,8 @@ def test_a_tiny_autoencoder_takes_the_place_of_the_models_own_and_is_part_of_the
     assert origin.ancestry[-1] == both
     drawn = pictures(generator.draw(specs_of(32)))
     assert drawn.shape == (6, 32, 32, 3)
-    assert far(drawn, pictures(own.draw(specs_of(32)))) > 1
-    assert far(drawn, np.concatenate([pictures(generator.draw([spec])) for spec in specs_of(32)])) <= 1
+    assert tiny_pipeline.far(drawn, pictures(own.draw(specs_of(32)))) > 1
+    assert tiny_pipeline.far(drawn, np.concatenate([pictures(generator.draw([spec])) for spec in specs_of(32)])) <= 1
     assert origin.revision == ""
     snapshot = tmp_path / ("c0ffee" * 7)[:40]   # the model as the hub keeps a commit of it: the digest is of both, the revision its own
     snapshot.symlink_to(tiny)

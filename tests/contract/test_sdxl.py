@@ -20,10 +20,6 @@ def sdxl(tmp_path_factory: pytest.TempPathFactory) -> str:
     return tiny_pipeline.save_sdxl(str(tmp_path_factory.mktemp("sdxl")))
 
 
-def far(one: np.ndarray, other: np.ndarray) -> int:
-    return int(np.abs(one.astype(int) - other).max())
-
-
 @pytest.mark.parametrize("options", [
     {"guidance": 6},
     {"guidance": 6, "negative_prompt": "bad"},
@@ -38,9 +34,9 @@ def test_whole_alone_and_backwards_a_picture_moves_by_a_grey_level_at_most(sdxl:
     specs = specs_of(32, 4)
     generator, _ = loaded(sdxl, **{"steps": 4, **options})
     whole = pictures(generator.draw(specs))
-    assert far(whole, np.concatenate([pictures(generator.draw([spec])) for spec in specs])) <= 1
-    assert far(whole, pictures(generator.draw(specs[::-1]))[::-1]) <= 1
-    assert far(whole, pictures(loaded(sdxl, steps=4)[0].draw(specs))) > 1
+    assert tiny_pipeline.far(whole, np.concatenate([pictures(generator.draw([spec])) for spec in specs])) <= 1
+    assert tiny_pipeline.far(whole, pictures(generator.draw(specs[::-1]))[::-1]) <= 1
+    assert tiny_pipeline.far(whole, pictures(loaded(sdxl, steps=4)[0].draw(specs))) > 1
 
 
 def test_a_scheduler_keeps_the_models_spacing_unless_another_is_asked_for(sdxl: str) -> None:

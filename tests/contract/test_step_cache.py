@@ -25,10 +25,6 @@ def cached(flux: str, interval: int) -> Any:
     return loaded(flux, steps=STEPS, guidance=3.5, cache_interval=interval)[0]
 
 
-def far(one: np.ndarray, other: np.ndarray) -> int:
-    return int(np.abs(one.astype(int) - other).max())
-
-
 @pytest.mark.parametrize(("interval", "computed"), [(1, 12), (2, 7), (3, 6), (20, 4)])
 def test_attention_is_computed_at_the_first_three_steps_the_fifth_and_every_nth_from_there(
     flux: str, interval: int, computed: int
@@ -49,9 +45,9 @@ def test_attention_is_computed_at_the_first_three_steps_the_fifth_and_every_nth_
 def test_a_picture_whose_attention_is_extrapolated_does_not_depend_on_its_batch(flux: str, interval: int) -> None:
     specs, generator = specs_of(32, 4), cached(flux, interval)
     whole = pictures(generator.draw(specs))
-    assert far(whole, np.concatenate([pictures(generator.draw([spec])) for spec in specs])) <= 1
-    assert far(whole, pictures(generator.draw(specs[::-1]))[::-1]) <= 1
-    assert interval < 20 or far(whole, pictures(cached(flux, 1).draw(specs))) > 1
+    assert tiny_pipeline.far(whole, np.concatenate([pictures(generator.draw([spec])) for spec in specs])) <= 1
+    assert tiny_pipeline.far(whole, pictures(generator.draw(specs[::-1]))[::-1]) <= 1
+    assert interval < 20 or tiny_pipeline.far(whole, pictures(cached(flux, 1).draw(specs))) > 1
 
 
 def test_a_call_that_ends_half_way_leaves_nothing_behind_for_the_next_one(flux: str) -> None:

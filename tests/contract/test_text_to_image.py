@@ -194,11 +194,11 @@ def test_a_size_that_the_pipeline_cannot_draw_is_a_data_error(tiny: str) -> None
 
 def test_a_batch_that_does_not_fit_into_memory_is_halved_once_and_the_pictures_stay(tiny: str) -> None:
     generator, _ = loaded(tiny, steps=1)
-    whole, most = drawn(generator, 32), [2]
+    whole = drawn(generator, 32)
 
     def small(_: Any, given: tuple[Any, ...]) -> None:
-        """The denoiser on a device with room for so many pictures at once; guidance makes two of each."""
-        if len(given[0]) > 2 * most[0]:
+        """The denoiser on a device with room for two pictures at once; guidance makes two of each."""
+        if len(given[0]) > 4:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
     generator._pipeline.unet.register_forward_pre_hook(small)
@@ -208,10 +208,6 @@ def test_a_batch_that_does_not_fit_into_memory_is_halved_once_and_the_pictures_s
     for (_, one, _), (_, other, _) in zip(half.made(), whole.made(), strict=True):
         pixels = [decode(image).astype(int) for image in (one, other)]
         assert abs(pixels[0] - pixels[1]).max() <= 1
-    most[0] = 1
-    with pytest.raises(SettingsError, match="a batch of 2 does not fit into the device's memory, nor did 4") as caught:
-        drawn(generator, 32)
-    assert "SALTWORKS_GENERATOR__BATCH_SIZE" in caught.value.cure
 
 
 def test_a_text_that_the_pipeline_cannot_read_costs_its_own_sample_alone(tiny: str) -> None:

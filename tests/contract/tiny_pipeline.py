@@ -2,8 +2,15 @@
 
 from typing import Any
 
+import numpy as np
+
 END = "</w>"   # CLIP's mark of a word's last letter
 LETTERS = [chr(97 + number) for number in range(26)]
+
+
+def far(one: np.ndarray, other: np.ndarray) -> int:
+    """Grey levels by which two pictures differ at most."""
+    return int(np.abs(one.astype(int) - other).max())
 
 
 def save(folder: str) -> str:

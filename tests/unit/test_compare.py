@@ -47,7 +47,8 @@ def told(runs: dict[str, Made], tmp_path: Path, capfd: pytest.CaptureFixture[str
     def compare(*names: str) -> tuple[int, str]:
         capfd.readouterr()
         given = [runs[name].planned.run if name in runs else name for name in names]
-        code = main(["compare", *given, *flags_of(runs["a"].store, tmp_path / "real")[:2]])
+        root, url = flags_of(runs["a"].store, tmp_path / "real")[:2]
+        code = main(["compare", *root.split("=", 1), *given[:1], url, *given[1:]])   # names may stand anywhere
         out = capfd.readouterr()
         return code, out.out + out.err
 
@@ -132,6 +133,11 @@ def other_steps(made: Made) -> None:
     change(made.store, made.keys.plan(), schedule=plan["schedule"] | {"steps": 7})
 
 
+def epochs(made: Made) -> None:
+    plan = json.loads(made.store.read(made.keys.plan()))
+    change(made.store, made.keys.plan(), schedule=plan["schedule"] | {"epochs": 3})
+
+
 @pytest.mark.parametrize(("spoil", "problem", "cure"), [
     (gone(lambda made: made.keys.done()), "is not finished", "python -m job run"),
     (gone(lambda made: made.keys.report("report.json")), "report of run", "python -m job report"),
@@ -139,6 +145,7 @@ def other_steps(made: Made) -> None:
     (another_report, "no stored trial at α = 0.5 that is right as often as its report says", "python -m job report"),
     (no_verdict, "has no verdict: one confirm seed", "five confirm seeds"),
     (other_steps, "train.steps is 300 in the first and 7 in the second", "SALTWORKS_TRAIN__STEPS=300"),
+    (epochs, "train.epochs is null in the first and 3 in the second", "under SALTWORKS_TRAIN__EPOCHS=\n"),
 ])
 def test_what_cannot_be_compared_ends_in_65_with_the_cure_and_without_a_look(
     runs: dict[str, Made], told: Callable, spoil: Callable[[Made], None], problem: str, cure: str
@@ -151,8 +158,8 @@ def test_what_cannot_be_compared_ends_in_65_with_the_cure_and_without_a_look(
 
 
 @pytest.mark.parametrize(("names", "code", "problem"), [
-    (("a", "a"), 65, "is named twice"),
-    (("a", "b", "b"), 65, "is named twice"),
+    (("a", "a"), 64, "is named twice"),
+    (("a", "b", "b"), 64, "is named twice"),
     (("a", "0" * 16), 65, "there is no run 0000000000000000"),
     (("a",), 64, "needs two runs or more"),
     ((), 64, "needs two runs or more"),
@@ -170,6 +177,14 @@ def test_a_run_that_took_anothers_images_tells_no_cost_of_them(runs: dict[str, M
     row = record(runs["a"])["rows"][1]
     assert (row["cost_per_1000"], row["images_per_s"]) == (None, None)
     assert "took images that another drew" in " ".join(text.split())
+
+
+def test_costs_in_other_prices_are_told_as_they_were_billed(runs: dict[str, Made], told: Callable) -> None:
+    assert "priced otherwise" not in told("a", "b")[1]
+    key = runs["b"].keys.report("report.json")
+    prices = json.loads(runs["b"].store.read(key))["prices"]
+    change(runs["b"].store, key, prices=prices | {"currency": "EUR"})
+    assert "the runs were priced otherwise: their costs do not compare" in " ".join(told("a", "b")[1].split())
 
 
 def test_answers_of_other_machines_are_told(runs: dict[str, Made], told: Callable) -> None:

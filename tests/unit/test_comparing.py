@@ -12,7 +12,7 @@ from job import comparing, statistics
 from job.errors import DataError, JobError
 from job.records import Split
 from job.results import TrialResult
-from job.runplan import Objective, Price, RunPlan
+from job.runplan import Objective, RunPlan
 from job.statistics import HELPED, HURT, UNDECIDED
 from tests.unit.made_run import make_run
 from tests.unit.publishing import folder
@@ -166,7 +166,7 @@ def test_what_differs_is_told_by_the_name_of_its_setting_and_nothing_else_is(pla
     assert "generator.options.blank_share" not in found
 
 
-def test_it_warns_of_other_alphas_other_machines_other_prices_and_few_seeds(planned: tuple) -> None:
+def test_it_warns_of_other_alphas_other_machines_and_few_seeds(planned: tuple) -> None:
     plan, _ = planned
     same, base = answers(noisy(0)), answers(noisy(1), alpha=0.0)
     assert comparing.warnings([plan, plan], [same, same], [base, base]) == []
@@ -174,7 +174,5 @@ def test_it_warns_of_other_alphas_other_machines_other_prices_and_few_seeds(plan
     assert "other α (0.5, 0.9)" in alphas
     (machines,) = comparing.warnings([plan, replace(plan, run="other")], [same, same], [base, answers(np.ones((SEEDS, IMAGES)), 0.0)])
     assert "to other" in machines
-    (prices,) = comparing.warnings([plan, replace(plan, price=Price(2.0, None, "EUR", "", ""))], [same, same], [base, base])
-    assert "costs do not compare" in prices
     few = replace(plan, confirm_seeds=(1, 2))
     assert "2 seeds" in comparing.warnings([few, few], [same, same], [base, base])[0]

@@ -1,6 +1,6 @@
 """What the doctor says of a chip follows from what it measured; without a GPU it says so in a line and measures nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
 import pytest
@@ -14,14 +14,7 @@ from job.errors import SettingsError
 
 pytestmark = pytest.mark.unit
 FIXED_S, EACH_S = 0.04, 0.002
-clock = SimpleNamespace(now=0.0)
-
-
-@pytest.fixture(autouse=True)
-def no_other_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The doctor times these devices by a clock that only they move: beside other work a doubling may seem to gain nothing."""
-    monkeypatch.setattr(doctor_gpu, "time", SimpleNamespace(perf_counter=lambda: clock.now))
-
+clock = SimpleNamespace(now=0.0)   # that only the devices here move: beside other work a doubling may seem to gain nothing
 
 class OutOfMemoryError(RuntimeError):
     """Called as PyTorch's own is, by which the job knows it."""
@@ -40,6 +33,10 @@ def device(fits: int = 10**6, fixed_s: float = FIXED_S, each_s: float = EACH_S) 
     return draw, asked
 
 
+def timed(draw: Callable[[int], None], most: int, first: int = 1) -> Iterator[Tried]:
+    return batches(draw, "cpu", most, first, clock=lambda: clock.now)
+
+
 def examined(*tried: Tried, device: str = "cuda", unit: int | str = 256) -> Examined:
     return Examined(device, {"chip": "NVIDIA X", "driver": "570.1"}, "one kernel compiled in 2.0 s", Peak("bf16", (780.0, 800.0, 790.0)),
                     "text_to_image m at 512 px in bf16", 50.0, tried, unit)
@@ -47,7 +44,7 @@ def examined(*tried: Tried, device: str = "cuda", unit: int | str = 256) -> Exam
 
 def test_batches_are_doubled_until_the_largest_and_each_is_drawn_once_more_than_it_is_timed() -> None:
     draw, asked = device()
-    found = list(batches(draw, "cpu", 8))
+    found = list(timed(draw, 8))
     assert [one.batch for one in found] == [1, 2, 4, 8]
     assert asked == [size for size in (1, 2, 4, 8) for _ in range(1 + doctor_gpu.RUNS)]
     assert [one.images_per_s for one in found] == sorted(one.images_per_s for one in found)
@@ -56,26 +53,26 @@ def test_batches_are_doubled_until_the_largest_and_each_is_drawn_once_more_than_
 
 def test_doubling_ends_where_it_gains_nothing() -> None:
     draw, _ = device(fixed_s=0, each_s=0.03)   # every image takes as long as the first
-    found = list(batches(draw, "cpu", 64))
+    found = list(timed(draw, 64))
     assert found[-1].batch < 64
     assert found[-1].images_per_s < found[-2].images_per_s * (1 + doctor_gpu.GAIN)
 
 
 def test_doubling_ends_where_memory_does_and_other_errors_pass() -> None:
-    found = list(batches(device(fits=3)[0], "cpu", 64))
+    found = list(timed(device(fits=3)[0], 64))
     assert [(one.batch, bool(one.ended)) for one in found] == [(1, False), (2, False), (4, True)]
 
     def broken(count: int) -> None:
         raise ValueError("no such size")
 
     with pytest.raises(ValueError, match="no such size"):
-        list(batches(broken, "cpu", 64))
+        list(timed(broken, 64))
 
 
 def test_where_each_size_is_compiled_it_begins_higher_and_comes_down_to_what_fits() -> None:
-    assert [one.batch for one in batches(device()[0], "cpu", 32, 8)] == [8, 16, 32]
+    assert [one.batch for one in timed(device()[0], 32, 8)] == [8, 16, 32]
     for fits, ended, drawn in ((3, [8, 4], [2]), (9, [16], [8]), (0, [8, 4, 2, 1], [])):
-        tried = list(batches(device(fits=fits)[0], "cpu", 64, 8))
+        tried = list(timed(device(fits=fits)[0], 64, 8))
         assert ([one.batch for one in tried if one.ended], [one.batch for one in tried if not one.ended]) == (ended, drawn)
 
 
