@@ -81,8 +81,9 @@ def test_a_sample_that_ends_its_process_is_given_up_after_three_ends_alone_and_a
     struck, spared = plan.first_round(walk.plan)
     assert [found[2] for _, found in sorted(outcome(walk.store, walk.plan).items())] == [
         ((5, lineage.sample_id(walk.plan.recipe.id, struck.class_key, 5), GIVEN_UP),), ()]
-    assert count(tmp_path, f"*/runs/*/starts/{spared.name}/[0-9][0-9][0-9].json") == 1
-    assert count(tmp_path, f"*/runs/*/starts/{struck.name}/[0-9][0-9][0-9].json") == 6   # 2 whole, 3 with it alone, the last without
+    begun = {unit: count(tmp_path, f"*/runs/*/starts/{unit.name}/[0-9][0-9][0-9].json") for unit in (struck, spared)}
+    assert begun[struck] == 6              # 2 whole, 3 with it alone, the last without
+    assert 1 <= begun[spared] <= 1 + 5     # each of the 5 ends may strike the other while it is being written beside it
     for unit in (struck, spared):
         shard = generate.read_shard(walk.store, generate.read_commit(walk.store, walk.plan.recipe, unit))
         for row, picture in zip(shard.to_pylist(), shards.images(shard), strict=True):
