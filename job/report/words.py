@@ -202,7 +202,7 @@ def _time_table(report: Report) -> list[str]:
     total = f"{'in all':<25}{duration(report.wall_s):>12}"
     total += f"   ({NO_PRICE})" if report.cost is None else f"{money(report.cost):>10}   {_cost_of(report)}"
     drawn = [speed(report.drawing)] if report.drawing else []
-    return [head, *(_time_row(one, longest, priced) for one in report.spent), total, *drawn]
+    return [head, *(line for one in report.spent for line in _time_row(one, longest, priced)), total, *drawn]
 
 
 def _cost_of(report: Report) -> str:
@@ -212,13 +212,14 @@ def _cost_of(report: Report) -> str:
     return ", ".join(f"{money(cost)} per {what}" for what, cost in each if cost is not None)
 
 
-def _time_row(one: Spent, longest: float, priced: bool) -> str:
+def _time_row(one: Spent, longest: float, priced: bool) -> list[str]:
     bar = "▇" * round(BAR * one.wall_s / longest) if longest else ""
     cost = f"{'–' if one.cost is None else money(one.cost):>10}" if priced else ""
     device = "GPU" if one.gpu else "CPU"
-    kinds = ", ".join(f"{kind} {duration(seconds)}" for kind, seconds in one.worker_s.items())
+    kinds = ", ".join(f"{kind} {duration(seconds)}".replace(" ", "\xa0") for kind, seconds in one.worker_s.items())   # kept together
     left = f"{_clipped(one.room, 9):<9}{bar:<{BAR}}{duration(one.wall_s):>12}{cost}   "
-    return left + _clipped(f"{device} {kinds}" if kinds else "", WIDTH - len(left))
+    words = wrap(f"{device} {kinds}" if kinds else "", WIDTH - len(left), subsequent_indent=" " * 4) or [""]
+    return [((" " * len(left) if at else left) + line.replace("\xa0", " ")).rstrip() for at, line in enumerate(words)]
 
 
 def speed(drawn: Drawing) -> str:
