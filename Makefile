@@ -22,7 +22,7 @@ test: $(VENV)/.dev        ## the fast tiers: unit, contract, architecture, flow
 	$(PY) -m pytest -m "unit or contract" -n 2 -q
 	$(PY) -m pytest -m "flow and not long"
 
-flow-long: $(VENV)/.dev   ## whole jobs that make test has no time for: every arm, cross-fitting, the benchmarks in small
+flow-long: $(VENV)/.dev   ## whole jobs that make test has no time for: every arm, cross-fitting, two recipes, halving, the lab, the benchmarks in small
 	$(PY) -m pytest -m "flow and long" --durations=10
 
 fault: $(VENV)/.dev       ## kills, storage trouble, hostile input: every schedule and 25 + 5 real kills

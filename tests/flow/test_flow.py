@@ -156,6 +156,7 @@ def test_nothing_synthetic_stands_in_the_judged_parts(finished: tuple, folder: P
 
 
 
+@pytest.mark.long
 def test_halving_gives_the_worse_half_no_further_seeds_and_the_report_says_so(tmp_path: Path, job: Callable) -> None:
     report, _ = job(tmp_path, "--sweep.alphas", "0,.2,.4,.6", "--sweep.seeds", "3", "--sweep.halving", "true", "--train.steps", "20")
     often = {arm.alpha: len(arm.seeds) for arm in report.arms}

@@ -17,6 +17,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
             "--sweep.seeds", "2", "--sweep.confirm_seeds", "2")
 
 
+@pytest.mark.long
 def test_the_lab_runs_with_the_realised_alpha_of_the_rule(lab: tuple[str, ...], tmp_path: Path, job: Callable) -> None:
     report, _ = job(tmp_path, *lab)
     assert [(arm.alpha, arm.n_real, arm.n_synthetic) for arm in report.arms] == [

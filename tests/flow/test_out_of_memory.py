@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.flow
+pytestmark = [pytest.mark.flow, pytest.mark.long]
 ADVICE = "set SALTWORKS_GENERATOR__BATCH_SIZE=4"
 
 
