@@ -11,6 +11,7 @@ from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
 
+
 def arguments(description: str, **defaults: int | str) -> argparse.Namespace:
     """Command line of a benchmark: ``--json FILE`` and one flag per default, a number or a word as that is."""
     parser = argparse.ArgumentParser(description=description)

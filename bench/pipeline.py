@@ -5,6 +5,8 @@
   next to no CPU itself. From the first unit's commit to the last's: what a long run has, start-up apart (``start_s``).
 - ``cpu_ms_per_image``: process CPU time per image of all that is not drawing (check, encode, mark, pack, hash, upload to a folder, commit),
   at 512 px, of photographs, on one thread. And its parts, each alone.
+
+Without ``--only`` the result goes to bench/results/pipeline-cpu.json, or where ``--json`` says; nowhere, if that is empty.
 """
 
 import os

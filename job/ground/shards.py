@@ -91,11 +91,11 @@ def images(table: pa.Table) -> Iterator[np.ndarray]:
 
 def sealed(table: pa.Table) -> bytes:
     """A table as Parquet that bears its own digest, for objects whose key and record tell none."""
-    sink = io.BytesIO()
+    sink = pa.BufferOutputStream()
     with pq.ParquetWriter(sink, table.schema, compression="zstd") as writer:
         writer.write_table(table)
         writer.add_key_value_metadata({"seal": SEAL + ZEROS})
-    data = sink.getvalue()
+    data = sink.getvalue().to_pybytes()
     return _with(data, lineage.sha256(data).encode())
 
 

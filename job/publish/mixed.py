@@ -6,7 +6,6 @@
 never copied: with privacy not even their names are, and the digest stands for the id.
 """
 
-import io
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -36,7 +35,7 @@ def recommend(planned: RunPlan, split: Split, alpha: float, held: Sequence[Held]
 
 def mix_bytes(planned: RunPlan, split: Split, mix: Mix, held: Sequence[Held], privacy: bool) -> bytes:
     """``mix.parquet``: the same mix gives the same bytes."""
-    sink = io.BytesIO()
+    sink = pa.BufferOutputStream()
     with pq.ParquetWriter(sink, SCHEMA, compression="zstd", use_dictionary=["kind", "label", "class_key", "shard"]) as writer:
         writer.write_table(_real(planned, split, mix, privacy))
         shards = {one.words.key: one.shards for one in held}
@@ -48,7 +47,7 @@ def mix_bytes(planned: RunPlan, split: Split, mix: Mix, held: Sequence[Held], pr
                     writer.write_table(pa.Table.from_batches(group, SCHEMA))
                     group = []
             writer.write_table(pa.Table.from_batches(group, SCHEMA))
-    return sink.getvalue()
+    return sink.getvalue().to_pybytes()
 
 
 def _synthetic(recipe: str, take: ClassTake, shards: Sequence[Shard]) -> Iterator[pa.RecordBatch]:
