@@ -20,9 +20,9 @@ RUN sed -n '/^uv==/,/[^\\]$/p' /opt/saltworks/requirements.lock > /tmp/uv.lock \
 # What the image holds: every Python distribution with its licence as CycloneDX, every Debian package in a list. The tool
 # itself stays out of the image.
 FROM libraries AS bill
-COPY requirements-dev.lock /tmp/
+COPY requirements-bom.lock /tmp/
 RUN uv venv --quiet --no-cache /tmp/tool \
- && uv pip install --python /tmp/tool --quiet --no-cache -c /tmp/requirements-dev.lock cyclonedx-bom \
+ && uv pip install --python /tmp/tool --quiet --no-cache --require-hashes -r /tmp/requirements-bom.lock \
  && /tmp/tool/bin/cyclonedx-py environment --output-reproducible --of JSON -o /tmp/sbom.cdx.json "$(command -v python3)" \
  && dpkg-query --show --showformat '${Package} ${Version} ${Architecture} ${source:Package} ${source:Version}\n' > /tmp/sbom.dpkg.txt
 

@@ -77,6 +77,9 @@ lock: $(VENV)/.runtime    ## pin anew: names, versions and hashes, no addresses
 	  --no-annotate --no-header --quiet --upgrade -o requirements.lock
 	$(VENV)/bin/uv pip compile pyproject.toml --extra dev -c requirements.lock --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet -o requirements-dev.lock
+	# the tool of the image's bill of materials: not among dev, for every Ray process would load what it brings (0.9 s of CPU each)
+	echo cyclonedx-bom | $(VENV)/bin/uv pip compile - --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-annotate --no-header --quiet -o requirements-bom.lock
 
 $(VENV)/bin/uv: requirements.lock
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"saltworks needs Python 3.11 to 3.13, and $(PYTHON) is {v[0]}.{v[1]}: make PYTHON=python3.12 …")'
