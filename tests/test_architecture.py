@@ -134,7 +134,7 @@ def test_importing_the_plan_loads_neither_torch_nor_ray_nor_diffusers() -> None:
 
 
 def test_what_tests_need_besides_the_runtime_is_not_loaded_by_every_process_of_ray() -> None:
-    """``jsonschema``, which Ray imports, takes whatever checkers of formats are installed; one of them spent 0.9 s of CPU in each process."""
+    """``jsonschema``, which Ray imports, takes the checkers of formats that are installed; one spent 0.9 s of CPU in each process."""
     code = ("import re, sys, ray, ray.data, ray.train; from importlib.metadata import packages_distributions\n"
             "plain = lambda name: re.sub('[-_.]+', '-', name).lower()\n"
             "pinned = {plain(line.split('==')[0]) for line in open('requirements.lock') if '==' in line}\n"
