@@ -69,7 +69,8 @@ def _finished(store: Store, dataset: str, run: str) -> tuple[RunPlan, Split, Rep
     if made is None:
         raise DataError(f"the report of run {run} is lost, or another version wrote it", "make it again with: python -m job report")
     if made.verdict == statistics.NO_VERDICT:
-        raise DataError(f"run {run} has no verdict: {made.would_decide}", "compare runs of five confirm seeds or more")
+        raise DataError(f"run {run} has no verdict: {made.would_decide}",
+                        f"compare runs of five confirm seeds and {statistics.MIN_IMAGES} judged images or more")
     return plan, split, made
 
 

@@ -28,7 +28,7 @@ class Compared:
 
     gain: Gain                       # its word by Holm's correction over all that are compared
     at_worst: float                  # with all of them above theirs in 97.5 % of cases
-    smallest_detectable: float
+    smallest_detectable: float       # by the word, so among all that are compared
     why: str                         # what would decide, or why the interval's own word does not stand; empty where decided
     guarded: Interval | None         # of accuracy, where the objective is another
 
@@ -76,7 +76,7 @@ def judged(
     guarded = [None if weights_N is None else statistics.judged(one.correct_SN, base) for one in others.values()]
     return tuple(
         _compared(gain, interval, held, guard, len(found),
-                  statistics.would_decide(others[run].correct_SN, base, weights_N=weights_N) if interval.df else "")
+                  statistics.would_decide(others[run].correct_SN, base, weights_N=weights_N, of=len(found)) if interval.df else "")
         for gain, (run, interval), held in zip(statistics.corrected(found), found, guarded, strict=True))
 
 
@@ -86,24 +86,23 @@ def _compared(gain: Gain, interval: Interval, guarded: Interval | None, guard: f
         f"alone it would be told from zero; corrected for {of} comparisons (Holm, p = {gain.p_holm:.2g}) it is not")
     if gain.word == statistics.HELPED and (lost := choosing.withheld(gain.mean, guarded, guard)):
         gain, why = replace(gain, word=statistics.UNDECIDED), lost
-    return Compared(gain, at_worst(interval, of), statistics.smallest_detectable(interval), why, guarded)
+    return Compared(gain, at_worst(interval, of), statistics.smallest_detectable(interval, of), why, guarded)
 
 
 def at_worst(found: Interval, of: int = 1) -> float:
-    """``D̄ − t(1 − .025/of, df)·√V``: of so many differences all lie above theirs in at least 97.5 % of cases.
+    """``D̄ − t(1 − .025/of, df)·√V``, −1 at least: of so many differences all lie above theirs in at least 97.5 % of cases.
 
     Of one it is the interval's low end, of several each has its share of the risk (Bonferroni, Dunn 1961). −1 where nothing can be judged.
     """
-    return found.mean - float(stdtrit(found.df, 1 - 0.025 / of)) * found.standard_error if found.df else -1.0
+    return max(-1.0, found.mean - float(stdtrit(found.df, 1 - 0.025 / of)) * found.standard_error) if found.df else -1.0
 
 
 def warnings(
     plans: Sequence[RunPlan], candidates: Sequence[TrialResult], baselines: Sequence[TrialResult], weights_N: Any = None
 ) -> list[str]:
     """What stands between the differences and the recipes that they are put down to; references first."""
-    few = choosing.few_seeds(len(plans[0].confirm_seeds))
     alphas = [one.alpha for one in candidates]
-    told = [few] if few else []
+    told = [one for one in (choosing.few_seeds(len(plans[0].confirm_seeds)), choosing.confounded(plans[0].schedule.epochs)) if one]
     if len(set(alphas)) > 1:
         told.append(f"the candidates have other α ({', '.join(f'{one:g}' for one in alphas)}): compared is each recipe at the share that "
                     "its own validation chose")

@@ -60,13 +60,13 @@ class Squares:
         """Smallest detectable effect that this variance would leave at other numbers of seeds and images."""
         return _detectable(*self.elsewhere(seeds, images))
 
-    def enough(self, seeds: np.ndarray, images: np.ndarray) -> int | None:
+    def enough(self, seeds: np.ndarray, images: np.ndarray, of: int = 1) -> int | None:
         """Index of the first of those numbers, ascending and none below these, at which an effect like this mean is detectable."""
         effect, (error, df) = abs(self.mean), self.elsewhere(seeds, images)
-        maybe = np.flatnonzero(error * _detectable(1.0, np.inf) <= effect)
-        surely = error[maybe] * _detectable(1.0, self.n_seeds - 1) <= effect   # df is never below seeds − 1
+        maybe = np.flatnonzero(error * _detectable(1.0, np.inf, of) <= effect)
+        surely = error[maybe] * _detectable(1.0, self.n_seeds - 1, of) <= effect   # df is never below seeds − 1
         maybe = maybe[:int(surely.argmax()) + 1] if surely.any() else maybe            # so only these want their quantiles
-        found = maybe[_detectable(error[maybe], df[maybe]) <= effect]
+        found = maybe[_detectable(error[maybe], df[maybe], of) <= effect]
         return int(found[0]) if found.size else None
 
     def elsewhere(self, seeds: np.ndarray, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -172,13 +172,13 @@ def word(found: Interval) -> str:
     return HELPED if found.low > 0 else HURT if found.high < 0 else UNDECIDED
 
 
-def smallest_detectable(found: Interval) -> float:
-    """``(t(.975, df) + t(.80, df))·√V``: the effect that is found in 80 % of runs; 1 where nothing can be judged."""
-    return float(_detectable(found.standard_error, found.df)) if found.df else 1.0
+def smallest_detectable(found: Interval, of: int = 1) -> float:
+    """``(t(1 − .025/of, df) + t(.80, df))·√V``: found in 80 % of runs as one of so many (Bonferroni's share); 1 where nothing is judged."""
+    return float(_detectable(found.standard_error, found.df, of)) if found.df else 1.0
 
 
-def would_decide(correct_a_SN: np.ndarray, correct_b_SN: np.ndarray, *, weights_N: np.ndarray | None = None) -> str:
-    """How many seeds, or how many images, would make a gain as large as this one detectable: one sentence.
+def would_decide(correct_a_SN: np.ndarray, correct_b_SN: np.ndarray, *, weights_N: np.ndarray | None = None, of: int = 1) -> str:
+    """How many seeds, or how many images, would make a gain as large as this one detectable among ``of``: one sentence.
 
     Extrapolates the variance components, so it is a guess of the right order, and each number stands alone.
     """
@@ -189,8 +189,8 @@ def would_decide(correct_a_SN: np.ndarray, correct_b_SN: np.ndarray, *, weights_
         return "the observed gain is exactly zero: no number of seeds or images would tell it from zero"
     seeds = np.arange(found.n_seeds + 1, MAX_SEEDS + 1)
     images = found.n_images * 1.02 ** np.arange(1, max(2, np.log(MAX_IMAGES / found.n_images) / np.log(1.02)))
-    enough_seeds = found.enough(seeds, np.float64(found.n_images))
-    enough_images = found.enough(np.float64(found.n_seeds), images)
+    enough_seeds = found.enough(seeds, np.float64(found.n_images), of)
+    enough_images = found.enough(np.float64(found.n_seeds), images, of)
     more_seeds = ("no number of confirm seeds alone would decide" if enough_seeds is None
                   else f"about {seeds[enough_seeds]} confirm seeds would decide")
     counted = "test images" if found.n_images == correct_a_SN.shape[1] else "counted test images"
@@ -289,8 +289,8 @@ def _adjusted_word(found: Interval, p: float | None) -> str:
     return UNDECIDED if p >= 0.05 else HELPED if found.mean > 0 else HURT
 
 
-def _detectable(standard_error: np.ndarray | float, df: np.ndarray | float) -> np.ndarray:
-    return (stdtrit(df, 0.975) + stdtrit(df, 0.80)) * standard_error
+def _detectable(standard_error: np.ndarray | float, df: np.ndarray | float, of: int = 1) -> np.ndarray:
+    return (stdtrit(df, 1 - 0.025 / of) + stdtrit(df, 0.80)) * standard_error
 
 
 def rounded_up(number: float) -> int:

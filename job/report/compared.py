@@ -40,7 +40,7 @@ class Against(Part):
     word: Literal["helped", "hurt", "no detectable difference"] = Field(description="corrected for it (Holm)")
     p_holm: float
     at_worst: float = Field(description="no worse than this: with all that are compared in 97.5 % of cases (Bonferroni)")
-    smallest_detectable: float
+    smallest_detectable: float = Field(description="smallest true difference whose word such tests find in 65 to 80 % of cases")
     why: str = Field(description="what would decide, or why the interval's own word does not stand; empty where decided")
     guarded: Gain | None = Field(description="difference in accuracy, where the objective is another")
 
@@ -125,7 +125,8 @@ def sentence(row: Row, made: Comparison) -> str:
     told = (f"{against.word}: {made.score_name} {words.points(gain.mean, places, signed=True)} points "
             f"{words.bounds(gain, signed=True)} against the reference")
     worse = "" if against.word == HELPED else f"; at worst {words.points(against.at_worst, places, signed=True)}"
-    open_ = [words.unseen(against.smallest_detectable), words.sentence(against.why)] if against.word == UNDECIDED else []
+    unseen = words.unseen(against.smallest_detectable, 70 if len(made.rows) == 2 else 65) if gain.low <= 0 <= gain.high else ""
+    open_ = [unseen, words.sentence(against.why)] if against.word == UNDECIDED else []
     return " ".join(filter(None, [f"{told}{worse}.", *open_]))
 
 
@@ -160,9 +161,14 @@ def _line(row: Row) -> str:
         row.run, f"{row.alpha:g}", f"{row.alpha_star:g}", f"{row.score:.3f}",
         f"{words.points(gain.mean, places, signed=True)} {words.bounds(gain, signed=True)}" if gain else "",
         words.points(against.at_worst, places, signed=True) if against else "",
-        comparing.ABSENT if row.images_per_s is None else f"{row.images_per_s:,.{0 if row.images_per_s >= 100 else 1}f}",
+        rate(row.images_per_s),
         comparing.ABSENT if row.cost_per_1000 is None else f"{words.money(row.cost_per_1000)} {row.currency}",
         comparing.ABSENT if row.accepted is None else f"{100 * row.accepted:.0f} %")
+
+
+def rate(images_per_s: float | None) -> str:
+    """Images a second, or a dash."""
+    return comparing.ABSENT if images_per_s is None else f"{images_per_s:,.{0 if images_per_s >= 100 else 1}f}"
 
 
 def _cells(run: str, *cells: str) -> str:
@@ -175,5 +181,5 @@ def page(made: Comparison) -> str:
     least = max((one.against.smallest_detectable for one in made.rows if one.against), default=0.0)
     said = {one.run: sentence(one, made) for one in made.rows if one.against}
     return environment().get_template("compared.html.j2").render(
-        made=made, said=said, scale=around_zero(gains, least), word=next(one.against.word for one in made.rows if one.against)
+        made=made, said=said, rate=rate, scale=around_zero(gains, least), word=next(one.against.word for one in made.rows if one.against)
         if len(gains) == 1 else "")

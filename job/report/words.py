@@ -72,9 +72,10 @@ def verdict_paragraph(
                   "but no interval can be put around that.", sentence(would_decide), "Until shown otherwise α* = 0."]
     else:
         interval = f" {bounds(gain, signed=True)}" if gain.high > gain.low else ""
+        open_ = gain.low <= 0 <= gain.high   # else help was withheld: accuracy fell further than its guard allows
         parts += [f"{tested} moved {score_name} by {moved} points{interval} against real images alone {change}"
-                  f"{': zero lies inside the 95 % interval' if interval else ''}.",
-                  unseen(smallest_detectable), sentence(would_decide), "Until shown otherwise α* = 0."]
+                  f"{': zero lies inside the 95 % interval' if interval and open_ else ''}.",
+                  unseen(smallest_detectable) if open_ else "", sentence(would_decide), "Until shown otherwise α* = 0."]
     return " ".join([*filter(None, parts), CONDITIONAL])
 
 
@@ -182,11 +183,12 @@ def _share(alpha: float) -> str:
     return "synthetic images alone" if alpha == 1 else f"{100 * alpha:.4g} % synthetic images"
 
 
-def unseen(smallest_detectable: float) -> str:
+def unseen(smallest_detectable: float, least: int = 70) -> str:
+    """What the test could not show. ``least``: the per cent of such tests that find it where variances are luckily small."""
     if not smallest_detectable:
         return ""   # identical arms: nothing varied, so nothing can be said about power
     effect = points(smallest_detectable, 1 if smallest_detectable >= 0.002 else 2)
-    return f"A true effect of {effect} points would have been found in 70 to 80 % of such tests; a smaller one may be there, unseen."
+    return f"A true effect of {effect} points would have been found in {least} to 80 % of such tests; a smaller one may be there, unseen."
 
 
 def sentence(clause: str) -> str:

@@ -143,7 +143,7 @@ def epochs(made: Made) -> None:
     (gone(lambda made: made.keys.report("report.json")), "report of run", "python -m job report"),
     (gone(lambda made: made.keys.trial("test-0.5")), "no stored trial at α = 0.5", "python -m job report"),
     (another_report, "no stored trial at α = 0.5 that is right as often as its report says", "python -m job report"),
-    (no_verdict, "has no verdict: one confirm seed", "five confirm seeds"),
+    (no_verdict, "has no verdict: one confirm seed", "five confirm seeds and 10 judged images"),
     (other_steps, "train.steps is 300 in the first and 7 in the second", "SALTWORKS_TRAIN__STEPS=300"),
     (epochs, "train.epochs is null in the first and 3 in the second", "under SALTWORKS_TRAIN__EPOCHS=\n"),
 ])

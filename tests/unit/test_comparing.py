@@ -70,7 +70,28 @@ def test_each_is_judged_as_the_decision_judges_and_several_are_worse_at_worst(se
         assert alone.at_worst == pytest.approx(interval.low)
         assert found.at_worst < alone.at_worst
         assert found.gain.p_holm >= alone.gain.p_holm
-        assert found.smallest_detectable == statistics.smallest_detectable(interval)
+        assert alone.smallest_detectable == statistics.smallest_detectable(interval)
+        assert found.smallest_detectable == statistics.smallest_detectable(interval, others) > alone.smallest_detectable
+
+
+@pytest.mark.parametrize("of", [1, 6])
+def test_an_effect_that_is_called_detectable_is_found_by_its_word_among_all_that_are_compared(of: int) -> None:
+    rng, tries, size = np.random.default_rng(5), 400, 400
+
+    def first(effect: float) -> comparing.Compared:
+        """Of so many comparisons, of which this one has a true effect."""
+        hard = rng.random(size)   # images that are as hard for every run
+        right = [rng.random((SEEDS, size)) < 0.5 + 0.2 * hard + effect * (at == 1) for at in range(of + 1)]
+        return comparing.judged(answers(right[0]), {str(at): answers(one) for at, one in enumerate(right[1:])})[0]
+
+    effect = float(np.median([first(0.0).smallest_detectable for _ in range(tries)]))
+    found = sum(first(effect).gain.word == HELPED for _ in range(tries))
+    assert 0.6 <= found / tries <= 0.9   # 65 to 80 % are said, and this is within two standard errors
+
+
+def test_from_two_seeds_nothing_is_worse_at_worst_than_all_that_a_difference_could_be() -> None:
+    its = {f"run-{at}": answers(noisy(at + 1)[:2]) for at in range(6)}
+    assert min(one.at_worst for one in comparing.judged(answers(noisy(0)[:2]), its)) >= -1
 
 
 def test_all_that_are_compared_lie_above_their_worst_in_975_of_1000_cases() -> None:
@@ -174,5 +195,7 @@ def test_it_warns_of_other_alphas_other_machines_and_few_seeds(planned: tuple) -
     assert "other α (0.5, 0.9)" in alphas
     (machines,) = comparing.warnings([plan, replace(plan, run="other")], [same, same], [base, answers(np.ones((SEEDS, IMAGES)), 0.0)])
     assert "to other" in machines
+    longer = replace(plan, schedule=replace(plan.schedule, epochs=3.0))
+    assert "confounded" in comparing.warnings([longer, longer], [same, same], [base, base])[0]
     few = replace(plan, confirm_seeds=(1, 2))
     assert "2 seeds" in comparing.warnings([few, few], [same, same], [base, base])[0]

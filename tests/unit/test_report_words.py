@@ -34,6 +34,18 @@ def test_the_paragraph_tells_gain_interval_and_accuracies() -> None:
     assert "A true effect" not in identical().sentence
 
 
+def test_a_gain_whose_help_is_withheld_is_not_said_to_hold_zero_or_to_lie_unseen() -> None:
+    gain = Gain(mean=0.82, low=0.72, high=0.92, standard_error=0.05, n_images=360, n_seeds=10)
+    why = "the objective gained +82 points, and accuracy fell by 11, more than the 2 that SALTWORKS_SWEEP__GUARD allows"
+    said = words.verdict_paragraph(
+        word="no detectable difference", candidate=0.5, gain=gain, baseline_accuracy=0.1, candidate_accuracy=0.92,
+        smallest_detectable=0.139, would_decide=why, score_name="recall")
+    assert "recall by +82.0 points [+72.0, +92.0] against real images alone (0.100 → 0.920)." in said
+    assert "accuracy fell by 11" in said
+    assert "zero lies" not in said
+    assert "unseen" not in said
+
+
 @given(st.floats(-1, 1), st.floats(-1, 1))
 def test_an_interval_in_words_never_hides_on_which_side_of_zero_it_lies(a: float, b: float) -> None:
     low, high = sorted((a, b))
