@@ -21,6 +21,9 @@ from job.real.pixels import marks_in
 from job.records import ClassWords, Failure, Recipe, Sample, SampleSpec
 
 REDRAWS = 3        # derived seeds tried for an image that came out blank or broken
+# Allocator, driver and Triton; cuBLAS; and cuDNN, where there is no room for what its engines work in.
+MEMORY = ("out of memory", "_STATUS_ALLOC_FAILED", "unable to find an engine to execute this computation")
+BROKEN = ("CUDA error", "CUDA driver error", "Triton Error [CUDA]")
 GIVEN_UP = "ends the process that draws it, alone and repeatedly"
 Encoded = tuple[bytes, str]   # a picture's file, and the mark of its pixels
 
@@ -161,12 +164,13 @@ def _encoded(pictures: Sequence[np.ndarray], encoding: str) -> list[Encoded]:
 
 def beyond(error: BaseException) -> bool:
     """Whether only a fresh process helps. PyTorch's errors are known by name and words."""
-    return isinstance(error, MemoryError) or "CUDA error" in str(error) or type(error).__name__ == "AcceleratorError"
+    return isinstance(error, MemoryError) or any(one in str(error) for one in BROKEN) or type(error).__name__ == "AcceleratorError"
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether the device's memory was too small for what was asked."""
-    return type(error).__name__ == "OutOfMemoryError" or "CUDA out of memory" in str(error)
+    """Whether the device's memory was too small for what was asked; the machine's own is another matter."""
+    return type(error).__name__ == "OutOfMemoryError" or (
+        not isinstance(error, MemoryError) and any(one in str(error) for one in MEMORY))
 
 
 def _free_memory() -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 HOPPER = 9                  # major number of its compute capability
 DECODED_PX = 8 * 1024**2    # pixels of one call of the decoder: 8 images of 1,024 px, as the MLPerf records have it; not measured here
 DENOISERS = ("unet", "transformer")
+RECOMPILED = 64             # shapes of a block: SD-1.5's has four, twice that where guidance ends early, and again for halved batches
 
 
 def attention_order(capability: tuple[int, int] | None) -> tuple[str, ...]:
@@ -40,13 +41,13 @@ def attention(device: str) -> Callable[[], AbstractContextManager[Any]]:
 
 
 def channels_last(pipeline: Any) -> None:
-    """Convolutions on tensor cores want NHWC; the numbers stay the same."""
+    """Convolutions on tensor cores want NHWC; the numbers stay the same. Those of three dimensions (Qwen) have no such layout."""
     import torch
 
-    for name in ("unet", "vae"):
-        module = getattr(pipeline, name, None)
-        if module is not None:
-            module.to(memory_format=torch.channels_last)
+    for part in (getattr(pipeline, name, None) for name in ("unet", "vae")):
+        for layer in part.modules() if part is not None else ():
+            if isinstance(layer, torch.nn.Conv2d):
+                layer.to(memory_format=torch.channels_last)
 
 
 class Decoding:
@@ -110,7 +111,9 @@ def told(how: str) -> Iterator[None]:
     import torch
 
     try:
-        yield
+        # At the call, for a thread does not see what another one set: blocks of several shapes pass the usual 8, and would draw uncompiled.
+        with torch._dynamo.config.patch(recompile_limit=RECOMPILED):
+            yield
     except (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InductorError) as error:
         if "out of memory" in str(error):   # of the kernels that it tried
             raise torch.OutOfMemoryError("CUDA out of memory while compiling") from error

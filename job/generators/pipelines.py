@@ -206,7 +206,9 @@ def fp8(pipeline: Any, device: str, dtype_name: str) -> None:
         raise DataError(f"linears=fp8 needs the package torchao: {_line(error)}",
                         "add it to the image (the extra gpu-fp8), or set it to full") from error
 
+    # Its settings of the compiler would be this thread's alone, and another one draws.
+    config = Float8DynamicActivationFloat8WeightConfig(granularity=PerRow(), set_inductor_config=False)
     for name in DENOISERS:
         module = getattr(pipeline, name, None)
         if module is not None:
-            quantize_(module, Float8DynamicActivationFloat8WeightConfig(granularity=PerRow()), filter_fn=large)
+            quantize_(module, config, filter_fn=large)

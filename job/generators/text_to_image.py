@@ -141,6 +141,7 @@ class TextToImage:
             pipelines.use_scheduler(self._pipeline, scheduler, spacing)
         self._arguments = self._call_arguments()
         self._pipeline.to(device)
+        self._vae_dtype, self._aborted = getattr(getattr(self._pipeline, "vae", None), "dtype", None), False
         self._make_fast()
         name = Path(folder).name   # that of a snapshot of the hub is its commit
         commit = name if re.fullmatch(r"[0-9a-f]{40}", name) else self.options.revision
@@ -163,10 +164,14 @@ class TextToImage:
             arguments["negative_prompt"] = [self.options.negative_prompt] * len(specs)
         if self._decoding:
             self._decoding.most = pace.decode_batch(self.options.decode_batch, size_px)
+        if self._aborted:   # SDXL in fp16 decodes in fp32, and turns its autoencoder back only at the end of a good call
+            self._pipeline.vae.to(dtype=self._vae_dtype)
+            self._aborted = False
         try:
             with self._attention(), pace.told(self.options.compile):
                 output = self._pipeline(**arguments)
         except BaseException:
+            self._aborted = self._vae_dtype is not None
             self._pipeline.maybe_free_model_hooks()   # as at the end of a good call: else the next one extrapolates from this one's steps
             raise
         height, width = output.images.shape[-2:]

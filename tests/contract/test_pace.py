@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -149,6 +150,24 @@ def test_weights_that_are_channels_last_draw_the_same_pictures(tiny: str) -> Non
     assert all(one.is_contiguous(memory_format=torch.channels_last) for one in kernels)
     assert not all(one.is_contiguous() for one in kernels)   # it makes no difference to one of 1×1
     assert tiny_pipeline.far(pictures(generator.draw(specs_of(32))), before) <= 1
+
+
+def test_an_autoencoder_of_three_dimensions_keeps_the_layout_of_those_convolutions() -> None:
+    vae = torch.nn.Sequential(torch.nn.Conv3d(2, 2, 3), torch.nn.Conv2d(2, 2, 3))
+    pace.channels_last(SimpleNamespace(unet=None, vae=vae))
+    assert vae[0].weight.is_contiguous()
+    assert vae[1].weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_thread_that_draws_compiles_as_many_shapes_of_a_block_as_there_are() -> None:
+    """PyTorch keeps such settings by thread: what is set when a model is loaded does not reach those that draw."""
+    def limit(how: str) -> int:
+        with pace.told(how):
+            return torch._dynamo.config.recompile_limit
+
+    with ThreadPoolExecutor(1) as drawing:
+        assert drawing.submit(limit, "regional").result() == pace.RECOMPILED
+        assert drawing.submit(limit, "none").result() < pace.RECOMPILED
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning")   # Euler's schedulers

@@ -12,6 +12,7 @@ import torch
 from job import plugs
 from job.drawing import Beyond, Drawing, encoder
 from job.errors import DataError, SettingsError
+from job.generators import pipelines
 from job.generators.text_to_image import TextToImage
 from job.ground import lineage, weights
 from job.ground.pixels import decode
@@ -208,6 +209,27 @@ def test_a_batch_that_does_not_fit_into_memory_is_halved_once_and_the_pictures_s
     for (_, one, _), (_, other, _) in zip(half.made(), whole.made(), strict=True):
         pixels = [decode(image).astype(int) for image in (one, other)]
         assert abs(pixels[0] - pixels[1]).max() <= 1
+
+
+@pytest.mark.filterwarnings("ignore:.*upcast_vae.*:FutureWarning")
+def test_a_decoder_of_xl_that_ran_out_of_memory_in_fp32_decodes_half_the_batch_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It draws in fp16 and decodes in fp32, and turns back only at the end of a good call."""
+    monkeypatch.setattr(pipelines, "dtype", lambda *_: torch.float16)   # which it refuses on a CPU, where it is slow
+    generator, _ = loaded(tiny_pipeline.save_sdxl(str(tmp_path)), steps=1)
+    vae, seen = generator._pipeline.vae, list[torch.dtype]()
+
+    def small(_: Any, given: tuple[Any, ...]) -> None:
+        seen.append(given[0].dtype)
+        if len(given[0]) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    vae.decoder.register_forward_pre_hook(small)
+    half = drawn(generator, 32)
+    assert (half.batch_size, half.count, half.failed) == (2, 6, [])
+    assert set(seen) == {torch.float32}
+    assert vae.dtype == torch.float16
 
 
 def test_a_text_that_the_pipeline_cannot_read_costs_its_own_sample_alone(tiny: str) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from job import chip
+from job.drawing import beyond, out_of_memory
 from job.generate import Drawer, halved, read_commit
 from job.generators.fake import Fake
 from job.ground import layout
@@ -151,3 +152,22 @@ def test_the_warning_counts_the_runs_own_units_and_names_the_smallest_batch(draw
         "a batch of 8 did not fit into the device's memory, and smaller ones drew 1 of this run's units: "
         "set SALTWORKS_GENERATOR__BATCH_SIZE=4")
     assert halved([replace(mine, run="another")], mine.run) == ""
+
+
+@pytest.mark.parametrize(("error", "too_little", "broken"), [
+    (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), True, False),
+    (RuntimeError("GET was unable to find an engine to execute this computation"), True, False),
+    (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True, False),
+    (RuntimeError("Triton Error [CUDA]: out of memory"), True, True),
+    (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True, True),
+    (RuntimeError("CUDA error: an illegal memory access was encountered"), False, True),
+    (RuntimeError("CUDA driver error: an illegal memory access was encountered"), False, True),
+    (RuntimeError("Triton Error [CUDA]: an illegal memory access was encountered"), False, True),
+    (MemoryError("out of memory"), False, True),   # the machine's own
+    (ValueError("cannot read this"), False, False),
+])
+def test_what_libraries_say_of_too_little_memory_and_of_a_broken_device_is_understood(
+    error: Exception, too_little: bool, broken: bool
+) -> None:
+    """A device's lack of memory counts first: the batch is halved before the process is given up."""
+    assert (out_of_memory(error), beyond(error)) == (too_little, broken)
