@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 SMALL = 1_000_000   # weights of a net, up to which auto stacks: beyond, launches are not what takes time, and memory is S-fold
+STACKED_PX = 8_000_000   # pixels of a stacked batch, up to which auto stacks: small_cnn keeps 240 bytes of each for its gradients
 TOGETHER, COMPILE = "SALTWORKS_TRAIN__TOGETHER", "SALTWORKS_TRAIN__COMPILE"
 
 
@@ -32,10 +33,14 @@ def fit_seeds(
     Raises ``SettingsError`` where that way cannot be taken.
     """
     tensors = {"images_NHWC": images_NHWC, "targets_N": targets_N, "judged_MHWC": judged_MHWC, "judged_targets_M": judged_targets_M}
+    found: list[Fitted] = []
     if stacked(task, schedule, len(seeds), device):
-        with limit(len(seeds)):
-            return fit_together(task, schedule, seeds, device, **tensors, shares=shares)
-    compiled, found = Compiled(task, device) if schedule.compile else None, []
+        size = len(seeds) if schedule.together == "always" else at_once(schedule)
+        for part in (seeds[at : at + size] for at in range(0, len(seeds), size)):
+            with limit(len(part)):
+                found += fit_together(task, schedule, part, device, **tensors, shares=shares)
+        return found
+    compiled = Compiled(task, device) if schedule.compile else None
     for seed in seeds:
         with limit(1):
             found.append(fit(task, schedule, seed, device, **tensors, shares=shares, compiled=compiled))
@@ -49,15 +54,12 @@ def stacked(task: Task, schedule: Schedule, seeds: int, device: str) -> bool:
         return True
     if schedule.together == "never" or device != "cuda" or seeds == 1 or schedule.compile:
         return False
-    return _weights(task) <= SMALL and not why_apart(task)
+    return at_once(schedule) > 1 and sum(weight.numel() for weight in task.build().parameters()) <= SMALL and not why_apart(task)
 
 
-def _weights(task: Task) -> int:
-    """How many numbers a net learns; none is drawn for it."""
-    import torch
-
-    with torch.device("meta"):
-        return sum(weight.numel() for weight in task.build().parameters())
+def at_once(schedule: Schedule) -> int:
+    """How many seeds auto stacks at most. Of the plan alone, so that all arms are trained alike whatever memory is free."""
+    return STACKED_PX // (schedule.batch_size * schedule.size_px**2)
 
 
 def check(task: Task, schedule: Schedule) -> None:

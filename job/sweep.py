@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from job import arms, plugs
-from job.errors import DataError, JobError, TemporaryError, revive
+from job.errors import DataError, JobError, SettingsError, TemporaryError, revive
 from job.generate import Committed
 from job.ground import drain, layout, lineage, shards
 from job.ground.cost import Meter
@@ -38,6 +38,7 @@ from job.waiting import until_one_fits, watched
 
 COLLECT_S = 5.0
 MAX_FAILURES = 2   # times a trial whose process died is begun again
+TOO_LITTLE = "raise SALTWORKS_SWEEP__GPUS_PER_TRIAL, or lower SALTWORKS_TRAIN__BATCH_SIZE or SALTWORKS_TRAIN__SIZE_PX"
 
 
 def trial_of(plan: RunPlan, split: Split, mix: Mix, seeds: Sequence[int], judged_on: str, arm: str = "") -> Trial:
@@ -93,8 +94,10 @@ def _train(config: dict[str, Any]) -> None:
             tuple(one.late_gain for one in fitted), meter.seconds()["train"], meter.seconds()["load"], meter.process,
             trial.arm,
         ))
-    except JobError as error:   # told as an object, for the driver to raise: it is no reason to begin again
-        store.create(config["error_key"], json.dumps([type(error).__name__, error.problem, error.cure]).encode())
+    except (JobError, torch.OutOfMemoryError) as error:   # told as an object, for the driver to raise: it is no reason to begin again
+        told = error if isinstance(error, JobError) else SettingsError(
+            f"{trial.told} does not fit into the device's memory: {str(error).splitlines()[0]}", TOO_LITTLE)
+        store.create(config["error_key"], json.dumps([type(told).__name__, told.problem, told.cure]).encode())
     finally:
         meter.beat()
 
@@ -152,7 +155,8 @@ def sweep(
         floor.stop.check()
         until_one_fits(replace(floor.pool, workers=min(floor.pool.workers, len(missing))), room, floor.stop, floor.event)
         if "pixels" not in cache:
-            cache["pixels"] = Pixels(plan, split, committed, [trial.mix for trial in trials], floor)
+            cache["pixels"] = Pixels(plan, split, committed, [], floor)
+        cache["pixels"].cover([trial.mix for trial in trials])
         _fit_all(plan, split, missing, cache["pixels"], floor, room)
         found |= {trial.id: read_result(store, plan, trial.id) for trial in missing}
     lost = [trial for trial in trials if found[trial.id] is None]

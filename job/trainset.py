@@ -52,18 +52,25 @@ class Pixels:
     def __init__(self, plan: RunPlan, split: Split, committed: Sequence[Committed], mixes: Sequence[Mix], floor: Floor) -> None:
         import ray
 
-        self._plan, self._split = plan, split
+        self._plan, self._split, self._committed, self._store = plan, split, committed, floor.store
         there = {"num_cpus": floor.pool.cpus, "resources": floor.pool.custom or None}   # elsewhere they would keep a node that drew
-        self._real, task = ray.remote(**there)(decode_real), ray.remote(**there)(decode_synthetic)
+        self._real, self._drawn = ray.remote(**there)(decode_real), ray.remote(**there)(decode_synthetic)
+        self._taken: dict[str, list[Committed]] = {}
+        self.synthetic: dict[str, Any] = {}
+        self._parts: dict[str, Any] = {}
+        self.cover(mixes)
+
+    def cover(self, mixes: Sequence[Mix]) -> None:
+        """Have the units decoded that these mixes take from, too: arms and curves may reach further than the grid did."""
         ends: dict[str, int] = {}
         for take in (take for mix in mixes for take in mix.synthetic if take.count):
             ends[take.words.key] = max(take.hi, ends.get(take.words.key, 0))
-        taken = {key: [one for one in committed if one.unit.class_key == key and one.unit.lo < hi] for key, hi in ends.items()}
-        self.synthetic = {
-            key: task.remote(floor.store.url, floor.store.retry_s, plan.schedule.size_px, units[0].unit.label, units)
-            for key, units in taken.items()
-        }
-        self._parts: dict[str, Any] = {}
+        for key, hi in ends.items():
+            units = [one for one in self._committed if one.unit.class_key == key and one.unit.lo < hi]
+            if len(units) > len(self._taken.get(key, ())):
+                self._taken[key] = units
+                self.synthetic[key] = self._drawn.remote(
+                    self._store.url, self._store.retry_s, self._plan.schedule.size_px, units[0].unit.label, units)
 
     def part(self, name: str) -> Any:
         """Reference to the pixels of one part of the split; decoded when first asked for.

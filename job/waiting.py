@@ -21,7 +21,8 @@ TELL_S = 30.0     # how often the wait is told
 LOOK_S = 5.0      # how often a room at work looks whether its nodes are still there
 KINDS = 5         # of nodes that an error names
 TAKEN_BY = {"generate": "SALTWORKS_GENERATOR__{}_PER_ACTOR", "measure": "SALTWORKS_GENERATOR__{}_PER_ACTOR",
-            "sweep": "SALTWORKS_SWEEP__{}_PER_TRIAL", "confirm": "SALTWORKS_SWEEP__{}_PER_TRIAL"}
+            "sweep": "SALTWORKS_SWEEP__{}_PER_TRIAL", "confirm": "SALTWORKS_SWEEP__{}_PER_TRIAL",
+            "pilot": "SALTWORKS_SWEEP__{}_PER_TRIAL"}
 
 
 def until_one_fits(pool: Pool, room: str, stop: Stop, event: Callable[..., None]) -> None:

@@ -107,6 +107,9 @@ def _parquet(data: bytes) -> pa.Table:
             if pa.types.is_dictionary(column.type) and (pc.max(pc.binary_length(column.dictionary)).as_py() or 0) > MOST_TEXT:
                 raise DataError(f"has a text of more than {MOST_TEXT} bytes in column {name!r}")
         parts.append(batch.cast(pa.schema([(name, pa.string()) for name in batch.schema.names])))
+    found = sum(len(one) for one in parts)
+    if found != file.metadata.num_rows:   # a damaged column may end the reading without an error
+        raise DataError(f"has {file.metadata.num_rows} rows, of which {found} can be read")
     return pa.Table.from_batches(parts, pa.schema([(name, pa.string()) for name in wanted]))
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from job import fitting_together
 from job.errors import SettingsError
 from job.fitting import Shares, fit
 from job.fitting_together import fit_seeds, fit_together, stacked, why_apart
@@ -115,7 +116,26 @@ def test_seeds_are_trained_together_where_they_are_told_to_and_by_themselves_onl
     assert not asked("auto", "cuda", compiled=True)
     assert not asked("auto", "cuda", model="shufflenet_v2_x0_5")   # batch norm
     assert not asked("auto", "cuda", model="vit_b_16")             # 86 million weights
+    assert not asked("auto", "cuda", model="regnet_y_400mf")       # cannot even be built without numbers
     assert not asked("never", "cuda")
+
+
+def test_as_many_seeds_are_stacked_by_themselves_as_a_batch_of_so_many_pixels_holds(tensors, monkeypatch: pytest.MonkeyPatch) -> None:
+    large = replace(SCHEDULE, batch_size=64, size_px=224)
+    assert [fitting_together.at_once(one) for one in (large, replace(large, size_px=32), replace(large, size_px=512))] == [2, 122, 0]
+    assert not stacked(task(), replace(large, together="auto", size_px=512), 5, "cuda")
+    monkeypatch.setattr(fitting_together, "stacked", lambda *_: True)   # as on cuda
+    monkeypatch.setattr(fitting_together, "at_once", lambda _: 2)
+    short, counts = replace(SCHEDULE, steps=3), []
+
+    @contextmanager
+    def limit(count):
+        counts.append(count)
+        yield
+
+    found = fit_seeds(task(), replace(short, together="auto"), SEEDS, "cpu", limit, **tensors)
+    assert counts == [2, 1]
+    assert [one.loss for one in found] == pytest.approx([fit(task(), short, seed, "cpu", **tensors).loss for seed in SEEDS], rel=1e-4)
 
 
 def test_the_way_that_is_asked_for_is_taken_and_every_training_stands_under_its_limit(tensors) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from job import waiting
 from job.cluster import _pool
 from job.errors import SettingsError
 from job.ground.store import Store
@@ -68,3 +69,10 @@ def test_the_last_line_of_all_output_is_the_error_with_its_cure(tmp_path: Path) 
     assert any(shard.name in line for line in said)   # what verify has to say on standard output comes before
     assert last.startswith("saltworks: ")
     assert " → " in last
+
+
+@pytest.mark.parametrize("room", ["generate", "measure", "pilot", "sweep", "confirm"])
+def test_every_room_that_finds_no_place_in_time_says_what_to_lower(room: str) -> None:
+    error = waiting._none(Pool(1, 1, 1, "cuda", wait_s=1.0), room)
+    assert f"no place for a worker of the {room} room within 1 s" in error.problem
+    assert "_PER_ACTOR or" in error.cure or "_PER_TRIAL or" in error.cure
