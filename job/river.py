@@ -91,7 +91,8 @@ class River:
         trials = [sweep.trial_of(self.plan, self.split, one, pilot.seeds(), "val") for one in (real, pilot.half(real, self.split), mixed)]
         cache: dict[str, trainset.Pixels] = {}
         with self.room("pilot", len(trials) * pilot.SEEDS, "trainings") as floor:
-            cache["pixels"] = trainset.Pixels(self.plan, self.split, committed, [mixed], floor)
+            cache["pixels"] = trainset.Pixels(self.plan, self.split, committed, floor)
+            cache["pixels"].cover([mixed])   # looked at even where every trial was there already
             done = sweep.sweep(self.plan, self.split, trials, committed, floor, "pilot", cache)
             seen = pilot.look(self.plan, cache["pixels"], floor)
         made, rejected = (sum(one.states[state] for one in tallies.values()) for state in ("kept", "rejected"))

@@ -155,7 +155,7 @@ def sweep(
         floor.stop.check()
         until_one_fits(replace(floor.pool, workers=min(floor.pool.workers, len(missing))), room, floor.stop, floor.event)
         if "pixels" not in cache:
-            cache["pixels"] = Pixels(plan, split, committed, [], floor)
+            cache["pixels"] = Pixels(plan, split, committed, floor)
         cache["pixels"].cover([trial.mix for trial in trials])
         _fit_all(plan, split, missing, cache["pixels"], floor, room)
         found |= {trial.id: read_result(store, plan, trial.id) for trial in missing}

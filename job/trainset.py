@@ -49,16 +49,15 @@ class Pixels:
     Of the synthetic images only those units are decoded that some mix takes from.
     """
 
-    def __init__(self, plan: RunPlan, split: Split, committed: Sequence[Committed], mixes: Sequence[Mix], floor: Floor) -> None:
+    def __init__(self, plan: RunPlan, split: Split, committed: Sequence[Committed], floor: Floor) -> None:
         import ray
 
         self._plan, self._split, self._committed, self._store = plan, split, committed, floor.store
         there = {"num_cpus": floor.pool.cpus, "resources": floor.pool.custom or None}   # elsewhere they would keep a node that drew
         self._real, self._drawn = ray.remote(**there)(decode_real), ray.remote(**there)(decode_synthetic)
-        self._taken: dict[str, list[Committed]] = {}
+        self._units: dict[str, int] = {}   # of a class, that are decoded
         self.synthetic: dict[str, Any] = {}
         self._parts: dict[str, Any] = {}
-        self.cover(mixes)
 
     def cover(self, mixes: Sequence[Mix]) -> None:
         """Have the units decoded that these mixes take from, too: arms and curves may reach further than the grid did."""
@@ -67,8 +66,8 @@ class Pixels:
             ends[take.words.key] = max(take.hi, ends.get(take.words.key, 0))
         for key, hi in ends.items():
             units = [one for one in self._committed if one.unit.class_key == key and one.unit.lo < hi]
-            if len(units) > len(self._taken.get(key, ())):
-                self._taken[key] = units
+            if len(units) > self._units.get(key, 0):
+                self._units[key] = len(units)
                 self.synthetic[key] = self._drawn.remote(
                     self._store.url, self._store.retry_s, self._plan.schedule.size_px, units[0].unit.label, units)
 

@@ -25,7 +25,8 @@ def test_a_mix_that_reaches_further_than_those_before_it_has_its_images_decoded_
     takes = [ClassTake(words, hi, np.packbits(np.arange(hi) == hi - 1).tobytes(), 1) for hi in (first.hi, last.hi)]
     short, long = (Mix(0.5, 0.5, (), (take,)) for take in takes)
     floor = SimpleNamespace(store=made.store, pool=Pool(1, 0.5, 0))
-    pixels = Pixels(made.planned, made.split, made.committed, [short], floor)   # type: ignore[arg-type]
+    pixels = Pixels(made.planned, made.split, made.committed, floor)   # type: ignore[arg-type]
+    pixels.cover([short])
     before = pixels.synthetic[words.key]
     assert ray.get(before)["index"].max() < first.hi
     pixels.cover([short])
